@@ -1,0 +1,204 @@
+"""Every setting of wit, as one frozen value.
+
+Each field's docstring is its comment in ``wit.toml`` and its default is the program's. Where the
+values come from (defaults < wit.toml < environment < flags) is the business of
+:mod:`wit.config_sources`. Sizes are bytes, times are seconds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+@attrs.frozen
+class Server:
+    """HTTP."""
+
+    http: tuple[str, ...] = ("tcp:3000:interface=127.0.0.1",)
+    """Endpoints that serve HTTP, as Twisted endpoint strings: tcp, ssl, unix, systemd."""
+    public_url: str = ""
+    """Address that people reach the server at; empty: http://localhost and the port."""
+    grace_seconds: float = 30.0
+    """How long running clones and pushes may go on after SIGTERM."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto headers are believed."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins that browsers may call the API from."""
+    max_connections: int = 4096
+    """Open HTTP connections; the next one is closed at once."""
+    header_seconds: float = 15.0
+    """Within which a request's headers must have come."""
+    idle_seconds: float = 60.0
+    """A connection on which nothing moves for so long is closed; kept-alive ones too."""
+    min_bytes_per_second: int = 64
+    """A body or an answer that moves slower than this, averaged over a minute, is ended."""
+
+
+@attrs.frozen
+class Ssh:
+    """SSH."""
+
+    listen: tuple[str, ...] = ("tcp:2222:interface=127.0.0.1",)
+    """Endpoints that serve SSH, as Twisted endpoint strings; empty (or "none"): no SSH."""
+    host_keys: tuple[str, ...] = ()
+    """Host key files; empty: ed25519, ecdsa and rsa keys made in DATA_DIR/ssh."""
+    host_key_algorithms: tuple[str, ...] = ("ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256")
+    """Host key algorithms that are offered. Add ecdsa-sha2-nistp256 for clients that have no other."""
+    public_host: str = ""
+    """Host name in clone addresses that are shown; empty: that of public_url."""
+    anonymous_read: bool = False
+    """Whether unknown keys may read public repositories."""
+    banner: str = ""
+    """Text shown before sign-in."""
+    login_seconds: float = 30.0
+    """Time to sign in."""
+    login_tries: int = 6
+    """Keys that one connection may offer."""
+    max_connections: int = 1024
+    """Open SSH connections; the next one is closed at once."""
+    max_channels: int = 8
+    """Sessions open at once on one connection."""
+    idle_seconds: float = 300.0
+    """A channel on which nothing moves for so long is closed."""
+
+
+@attrs.frozen
+class Database:
+    """Where the tables are."""
+
+    url: str = ""
+    """postgresql://user:password@host/name; empty: the SQLite file DATA_DIR/wit.db."""
+    pool_min: int = 2
+    """PostgreSQL connections kept open."""
+    pool_max: int = 20
+    """PostgreSQL connections at most."""
+    connect_seconds: float = 5.0
+    """Time to connect."""
+    busy_seconds: float = 10.0
+    """How long a statement waits for a lock or a free connection."""
+    readers: int = 4
+    """SQLite reader threads."""
+
+
+@attrs.frozen
+class Repositories:
+    """Repositories on disk."""
+
+    dir: str = ""
+    """The folder of bare repositories; empty: DATA_DIR/repos."""
+    default_branch: str = "main"
+    """HEAD of a new repository."""
+    push_to_create: bool = True
+    """Whether a push to a missing repository in one's own namespace creates it (private)."""
+    max_push_bytes: int = 4 * GIB
+    """The largest pack that a push may bring."""
+    max_file_bytes: int = 1 * GIB
+    """The largest single file that a push may bring."""
+    hidden_refs: tuple[str, ...] = ("refs/wit", "refs/merge-queue")
+    """Ref namespaces that clients neither see nor write."""
+    read_only_refs: tuple[str, ...] = ("refs/pull",)
+    """Ref namespaces that clients see and do not write."""
+
+
+@attrs.frozen
+class Git:
+    """Processes and caches of the git engine."""
+
+    binary: str = "git"
+    """The git program, 2.38 or newer."""
+    max_processes: int = 16
+    """Git processes at once, in all."""
+    max_per_repository: int = 8
+    """Git processes at once for one repository."""
+    max_per_user: int = 8
+    """Git processes at once for one user (or one address, when anonymous)."""
+    queue_length: int = 256
+    """Requests that may wait for a process; the next one is refused."""
+    queue_seconds: float = 60.0
+    """How long a request waits for a process."""
+    pack_cache_bytes: int = 4 * GIB
+    """Disk for packs of repeated clones."""
+    pack_cache_seconds: float = 900.0
+    """How long an unused pack stays cached."""
+    fetch_seconds: float = 3600.0
+    """Time limit of one fetch."""
+    push_seconds: float = 3600.0
+    """Time limit of one push."""
+    hook_seconds: float = 30.0
+    """Within which the push rules must have answered; otherwise the push fails."""
+    negotiation_bytes: int = 8 * MIB
+    """The largest fetch request (wants and haves)."""
+    maintenance_seconds: float = 3600.0
+    """How often all repositories are looked at for housekeeping that is due; 0: never."""
+
+
+@attrs.frozen
+class Accounts:
+    """Users and sign-in."""
+
+    max_tokens: int = 50
+    """Personal access tokens of one user."""
+    max_ssh_keys: int = 50
+    """SSH keys of one user."""
+    failures_per_minute: int = 10
+    """Wrong passwords from one address (and for one name) before it has to wait."""
+
+
+@attrs.frozen
+class Log:
+    """Logging."""
+
+    level: str = "info"
+    """debug, info, warn, error or critical."""
+    format: str = "text"
+    """text or json (one object a line)."""
+
+
+@attrs.frozen
+class Metrics:
+    """Prometheus metrics."""
+
+    listen: tuple[str, ...] = ("tcp:9464:interface=127.0.0.1",)
+    """Endpoints of GET /metrics, apart from the public port; empty (or "none"): off."""
+
+
+@attrs.frozen
+class Config:
+    """The whole configuration."""
+
+    data_dir: Path
+    server: Server = Server()
+    ssh: Ssh = Ssh()
+    database: Database = Database()
+    repositories: Repositories = Repositories()
+    git: Git = Git()
+    accounts: Accounts = Accounts()
+    log: Log = Log()
+    metrics: Metrics = Metrics()
+
+    @property
+    def repos_dir(self) -> Path:
+        return Path(self.repositories.dir) if self.repositories.dir else self.data_dir / "repos"
+
+    @property
+    def database_url(self) -> str:
+        """An SQLAlchemy URL; for SQLite it has the absolute path of the file."""
+        return self.database.url or f"sqlite:///{(self.data_dir / 'wit.db').absolute()}"
+
+    @property
+    def public_url(self) -> str:
+        """Base address without a trailing slash."""
+        if self.server.public_url:
+            return self.server.public_url.rstrip("/")
+        for endpoint in self.server.http:
+            scheme, _, rest = endpoint.partition(":")
+            if scheme in ("tcp", "ssl"):
+                port = rest.split(":")[0].removeprefix("port=")
+                return f"{'https' if scheme == 'ssl' else 'http'}://localhost:{port}"
+        return "http://localhost:3000"

@@ -1,0 +1,1 @@
+"""The database port and its two engines. Nothing above this package knows which one runs."""

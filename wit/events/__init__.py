@@ -1,0 +1,1 @@
+"""The durable journal of what happened, and its delivery to handlers, exactly once."""

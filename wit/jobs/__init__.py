@@ -1,0 +1,1 @@
+"""A durable queue for work that outlives a request."""

@@ -1,0 +1,1 @@
+"""Every API procedure, declared once and served by all the doors."""

@@ -1,0 +1,1 @@
+"""Repositories as people know them: names, owners, pushes, housekeeping."""
