@@ -1,0 +1,1 @@
+"""What the tests share: the daemon as a user starts it, PostgreSQL, and small bridges."""
