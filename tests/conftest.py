@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -14,6 +15,12 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from tests.support.postgres import PostgresServer
+from wit.config import Database as DatabaseSettings
+from wit.db import migrate
+from wit.db.open import make_database
+from wit.db.port import Database
+from wit.metrics import Metrics
 from wit.runtime import Runtime
 
 T = TypeVar("T")
@@ -64,6 +71,53 @@ def runtime() -> Runtime:
     return Runtime(_reactor)
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for the whole session, started by the first test that wants one."""
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file to copy from."""
+    folder = tmp_path_factory.mktemp("sqlite")
+    migrate.upgrade(f"sqlite:///{folder}/wit.db", folder)
+    return folder / "wit.db"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of a migrated, empty database on each engine; nobody is connected to it."""
+    if request.param == "sqlite":
+        path = tmp_path_factory.mktemp("database") / "wit.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        url = server.new_database()
+        yield url
+        server.drop_database(url)
+
+
+DATABASE_SETTINGS = DatabaseSettings(pool_min=1, pool_max=8, readers=2)
+
+
+@pytest.fixture
+def database(database_url: str, run: Run, runtime: Runtime) -> Iterator[Database]:
+    """An open, migrated, empty database; the test runs once on each engine."""
+    database = make_database(DATABASE_SETTINGS, database_url, runtime, Metrics())
+    run(database.open())
+    yield database
+    run(database.close())
+
+
 @pytest.fixture(scope="session", autouse=True)
 def plain_git_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     """git in tests reads no configuration of the person who runs them."""
@@ -80,4 +134,6 @@ def plain_git_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
         GIT_COMMITTER_EMAIL="test@example.org",
         GIT_TERMINAL_PROMPT="0",
     )
-    (home / "gitconfig").write_text("[init]\n\tdefaultBranch = main\n[protocol \"file\"]\n\tallow = always\n")
+    (home / "gitconfig").write_text(
+        '[init]\n\tdefaultBranch = main\n[protocol "file"]\n\tallow = always\n'
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
@@ -56,3 +56,14 @@ class Runtime:
         done: Deferred[None] = Deferred(lambda _: timer.cancel() if timer.active() else None)
         timer = self.reactor.callLater(seconds, done.callback, None)
         return done
+
+
+async def shielded(work: Coroutine[Any, Any, T]) -> T:
+    """Await ``work`` so that cancelling the caller leaves ``work`` running to its end.
+
+    For steps that must not stop half-way: a client may vanish between the rename of a folder
+    and the commit of its row.
+    """
+    outcome: Deferred[T] = Deferred()
+    Deferred.fromCoroutine(work).addBoth(outcome.callback)
+    return await outcome

@@ -10,6 +10,9 @@ Statements are SQLAlchemy Core constructs over :mod:`wit.db.tables`, usually mod
         await tx.execute(insert(users), id=..., name=...)
         await tx.execute(insert(namespaces), ...)
 
+A parameter may be called like a column, in UPDATE too. For ON CONFLICT use
+``sqlalchemy.dialects.postgresql.insert``: its statements compile for both engines.
+
 Times go in and come out as aware UTC datetimes, JSON columns as Python data, booleans as bool.
 """
 
@@ -68,9 +71,17 @@ class Connection(Protocol):
         """Run INSERT, UPDATE or DELETE; returns the number of rows it touched."""
         ...
 
-    async def execute_many(
-        self, statement: Executable, rows: list[dict[str, Any]], /
-    ) -> None: ...
+    async def execute_many(self, statement: Executable, rows: list[dict[str, Any]], /) -> None:
+        """Run the statement once for each row, all of them or none; rows have the same names."""
+        ...
+
+    async def notify(self, channel: str, payload: str = "") -> None:
+        """Tell listeners of all processes on this database (PostgreSQL), or of this one (SQLite).
+
+        In a transaction: when it has been committed, and not at all if it is rolled back. A
+        channel is a short lower-case word; a payload at most 7000 bytes of UTF-8.
+        """
+        ...
 
 
 class Database(Connection, Protocol):
@@ -90,7 +101,11 @@ class Database(Connection, Protocol):
     def transaction(self) -> AbstractAsyncContextManager[Connection]:
         """Begin; commit when the block ends, roll back if it raises (or is cancelled).
 
-        SQLite: BEGIN IMMEDIATE on the one writer. PostgreSQL: READ COMMITTED.
+        A statement that fails dooms the transaction on both engines: who wants to go on after a
+        UniqueViolation catches it outside the block, or uses ON CONFLICT. Cancelled while it
+        commits, it is in whole or not at all.
+        SQLite: BEGIN IMMEDIATE on the one writer; the block must not use the database itself for
+        writing, which would wait for the block. PostgreSQL: READ COMMITTED.
         """
         ...
 
@@ -98,14 +113,11 @@ class Database(Connection, Protocol):
         """Round-trip time of the simplest query, in milliseconds. Raises DatabaseUnavailable."""
         ...
 
-    async def notify(self, channel: str, payload: str = "") -> None:
-        """Tell listeners of all processes on this database (PostgreSQL), or of this one (SQLite)."""
-        ...
-
     def listen(self, channel: str, heard: Callable[[str], object]) -> Callable[[], None]:
         """Call ``heard(payload)`` on the reactor for each notification; returns the way to stop.
 
         Notifications are hints that can be lost (reconnect, another SQLite process): who listens
-        also looks at the table from time to time.
+        also looks at the table from time to time. After a reconnect every listener is called with
+        an empty payload.
         """
         ...

@@ -340,8 +340,12 @@ events = Table(
     Column("processed_at", Timestamp),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("next_attempt_at", Timestamp),
-    Index("ix_events_unprocessed", "seq", sqlite_where=text("processed_at IS NULL"),
-          postgresql_where=text("processed_at IS NULL")),
+    Index(
+        "ix_events_unprocessed",
+        "seq",
+        sqlite_where=text("processed_at IS NULL"),
+        postgresql_where=text("processed_at IS NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 """wit's own: the journal. ``repo_id`` has no foreign key: history outlives the repository."""
@@ -374,8 +378,13 @@ jobs = Table(
     Column("finished_at", Timestamp),
     CheckConstraint("state in ('queued', 'running', 'done', 'failed')", name="state"),
     Index("ix_jobs_due", "state", "run_at"),
-    Index("uq_jobs_queued_key", "kind", "key", unique=True,
-          sqlite_where=text("state = 'queued' AND key IS NOT NULL"),
-          postgresql_where=text("state = 'queued' AND key IS NOT NULL")),
+    Index(
+        "uq_jobs_queued_key",
+        "kind",
+        "key",
+        unique=True,
+        sqlite_where=text("state = 'queued' AND key IS NOT NULL"),
+        postgresql_where=text("state = 'queued' AND key IS NOT NULL"),
+    ),
 )
 """wit's own: the durable queue. At most one queued job per (kind, key)."""

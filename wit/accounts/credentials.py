@@ -1,0 +1,185 @@
+"""From a credential to an Actor: the one place where doors learn who is asking."""
+
+from __future__ import annotations
+
+import re
+
+from sqlalchemy import and_, bindparam, or_, select, update
+
+from wit.access.actor import Actor, Origin
+from wit.accounts.passwords import Passwords
+from wit.accounts.ssh_keys import KeyManager
+from wit.accounts.throttle import Throttle, address_group
+from wit.accounts.tokens import Tokens, is_token, secret_hash
+from wit.db.port import Database, Row
+from wit.db.tables import account_credentials, sessions, users
+from wit.errors import Forbidden, Unauthorized
+from wit.runtime import Runtime
+
+ANY_NAME = frozenset({"", "x-access-token", "x-oauth-basic", "oauth2", "git", "token"})
+"""User names that clients send by convention when the password is a token."""
+
+_SESSION_SHAPE = re.compile(r"[A-Za-z0-9]{32}")
+_WRONG = "wrong user name, password or token"
+
+_BY_LOGIN = (
+    select(users, account_credentials.c.password)
+    .join_from(
+        users,
+        account_credentials,
+        and_(
+            account_credentials.c.user_id == users.c.id,
+            account_credentials.c.provider_id == "credential",
+        ),
+        isouter=True,
+    )
+    .where(or_(users.c.username == bindparam("login"), users.c.email == bindparam("login")))
+)
+_USER_NAMED = select(users.c.id).where(
+    or_(users.c.username == bindparam("login"), users.c.email == bindparam("login"))
+)
+_BY_SESSION = (
+    select(users, sessions.c.id.label("session_id"), sessions.c.expires_at)
+    .join_from(sessions, users)
+    .where(sessions.c.token_hash == bindparam("hash"))
+)
+_UPGRADE = (
+    update(account_credentials)
+    .where(account_credentials.c.user_id == bindparam("who"))
+    .where(account_credentials.c.provider_id == "credential")
+    .where(account_credentials.c.password == bindparam("old"))
+    .values(password=bindparam("new"), updated_at=bindparam("now"))
+)
+
+
+class Credentials:
+    """Each method reads the user's row anew, so that a suspension counts at once."""
+
+    def __init__(
+        self,
+        db: Database,
+        runtime: Runtime,
+        passwords: Passwords,
+        tokens: Tokens,
+        keys: KeyManager,
+        *,
+        failures_per_minute: int = 10,
+    ) -> None:
+        self._db = db
+        self._runtime = runtime
+        self._passwords = passwords
+        self._tokens = tokens
+        self._keys = keys
+        self._throttle = Throttle(runtime, failures_per_minute)
+
+    async def basic(self, username: str, password: str, address: str) -> Actor:
+        """HTTP Basic (RFC 7617): a token as the password or as the user name, or a password.
+
+        Raises Unauthorized; Forbidden for a suspended user; RateLimited after too many wrong
+        passwords from ``address`` or for ``username``. Tokens are never limited: nobody guesses
+        160 bits, and so nobody else's failures stop a program that has one.
+        """
+        if is_token(password):
+            return await self._token(password, username)
+        if is_token(username) and password in ("", "x-oauth-basic"):
+            return await self._token(username, "")
+        return await self._password(username, password, address)
+
+    async def bearer(self, token: str) -> Actor:
+        """A personal access token or a session's secret. Raises Unauthorized, Forbidden."""
+        if is_token(token):
+            return await self._token(token, "")
+        row = None
+        if _SESSION_SHAPE.fullmatch(token):
+            row = await self._db.fetch_one(_BY_SESSION, hash=secret_hash(token))
+        if row is None or row["expires_at"] <= self._runtime.now():
+            raise Unauthorized("this token is wrong or has expired")
+        return _actor(row, row["id"], Origin.SESSION, credential_id=row["session_id"])
+
+    async def ssh_key(self, blob: bytes) -> Actor | None:
+        """Whose key this is, or None. Raises Forbidden for a suspended user.
+
+        The door calls :meth:`ssh_key_used` once the signature has been verified.
+        """
+        found = await self._keys.verify(blob)
+        if found is None:
+            return None
+        user, key = found
+        return _actor(user, user["id"], Origin.SSH_KEY, credential_id=key["id"])
+
+    def ssh_key_used(self, actor: Actor) -> None:
+        """Record that ``actor`` has signed in with its key now."""
+        if actor.origin is Origin.SSH_KEY and actor.credential_id is not None:
+            self._keys.used(actor.credential_id)
+
+    async def _token(self, secret: str, username: str) -> Actor:
+        row = await self._tokens.verify(secret)
+        if row is None:
+            raise Unauthorized("this token is wrong or has expired")
+        login = username.lower()
+        if login not in ANY_NAME and login not in (row["username"], row["email"]):
+            named = await self._db.fetch_value(_USER_NAMED, login=_searchable(login))
+            if named is not None and named != row["user_id"]:
+                raise Unauthorized("this token belongs to another user")
+        return _actor(
+            row,
+            row["user_id"],
+            Origin.TOKEN,
+            scopes=frozenset(row["scopes"]),
+            credential_id=row["id"],
+        )
+
+    async def _password(self, username: str, password: str, address: str) -> Actor:
+        login = username.lower()
+        limits = (f"address {address_group(address)}", f"name {login[:254]}")
+        self._throttle.check(*limits)
+        row = await self._db.fetch_one(_BY_LOGIN, login=_searchable(login))
+        stored = None if row is None else row["password"]
+        check = await self._passwords.check(stored, password)
+        # Again, because many guesses may have been sent at once: those that were still being
+        # checked when the limit was reached are not answered, right or wrong.
+        self._throttle.check(*limits)
+        if row is None or not check.right:
+            self._throttle.failed(*limits)
+            raise Unauthorized(_WRONG)
+        actor = _actor(row, row["id"], Origin.PASSWORD)
+        if check.upgraded is not None:
+            await self._db.execute(
+                _UPGRADE,
+                who=row["id"],
+                old=stored,
+                new=check.upgraded,
+                now=self._runtime.now(),
+            )
+        return actor
+
+
+def _searchable(login: str) -> str:
+    """``login``, or nothing if it has characters that no name has and no database takes."""
+    return login if login.isprintable() else ""
+
+
+def cli_actor() -> Actor:
+    """Whoever runs ``wit`` on the server's own machine, and so could change every file anyway."""
+    return Actor(user_id="system", username="system", origin=Origin.CLI, is_admin=True)
+
+
+def _actor(
+    user: Row,
+    user_id: str,
+    origin: Origin,
+    scopes: frozenset[str] | None = None,
+    credential_id: str | None = None,
+) -> Actor:
+    """Raises Forbidden if the user is suspended."""
+    if user["suspended"]:
+        reason = user["suspended_reason"] or "no reason given"
+        raise Forbidden(f"this account is suspended: {reason}")
+    return Actor(
+        user_id=user_id,
+        username=user["username"],
+        origin=origin,
+        is_admin=user["role"] != "user" and (scopes is None or "repo:admin" in scopes),
+        scopes=scopes,
+        credential_id=credential_id,
+    )

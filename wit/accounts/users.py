@@ -1,0 +1,285 @@
+"""Users: making, finding, suspending and removing them."""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import Any
+
+from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy.sql import Executable
+
+from wit.accounts.passwords import Passwords
+from wit.db.port import Connection, Database, Row, UniqueViolation
+from wit.db.tables import (
+    account_credentials,
+    namespaces,
+    org_members,
+    organizations,
+    repositories,
+    users,
+)
+from wit.errors import Conflict, Invalid, NotFound
+from wit.git.names import check_new_owner
+from wit.runtime import Runtime
+
+ROLES = ("user", "admin", "superadmin")
+
+_ALPHANUMERIC = (string.ascii_letters + string.digits).encode()
+_PART = r"[^\s@<>()\[\],;:\"\\/\x00-\x1f\x7f]+"
+_EMAIL = re.compile(f"{_PART}@{_PART}")
+_EMAIL_LENGTH = 254  # RFC 5321, section 4.5.3.1.3, without the angle brackets
+_NAME_LENGTH = 200
+_REASON_LENGTH = 500
+
+_BY_ID = select(users).where(users.c.id == bindparam("id"))
+_BY_USERNAME = select(users).where(users.c.username == bindparam("username"))
+_PAGE = (
+    select(users)
+    .where(users.c.username > bindparam("after"))
+    .order_by(users.c.username)
+    .limit(bindparam("limit"))
+)
+_COUNT = select(func.count()).select_from(users)
+_TAKEN = select(users.c.username, users.c.email).where(
+    or_(users.c.username == bindparam("username"), users.c.email == bindparam("email"))
+)
+_NAMESPACE = select(namespaces.c.name).where(namespaces.c.name_key == bindparam("key"))
+_LOCK = select(users).where(users.c.id == bindparam("id")).with_for_update()
+_LOCK_NAMESPACE = (
+    select(namespaces.c.name_key).where(namespaces.c.owner_id == bindparam("id")).with_for_update()
+)
+_OWNS_REPOSITORY = (
+    select(repositories.c.id).where(repositories.c.owner_id == bindparam("id")).limit(1)
+)
+_others = org_members.alias("others")
+_LAST_OWNER_OF = (
+    select(organizations.c.name)
+    .join_from(organizations, org_members)
+    .where(org_members.c.user_id == bindparam("id"), org_members.c.role == "owner")
+    .where(
+        ~exists()
+        .where(_others.c.org_id == organizations.c.id)
+        .where(_others.c.role == "owner", _others.c.user_id != bindparam("id"))
+    )
+    .limit(1)
+)
+_DELETE_NAMESPACE = delete(namespaces).where(namespaces.c.owner_id == bindparam("who"))
+_DELETE = delete(users).where(users.c.id == bindparam("who"))
+_SET_ROLE = (
+    update(users)
+    .where(users.c.id == bindparam("who"))
+    .values(role=bindparam("new_role"), updated_at=bindparam("now"))
+)
+_SET_SUSPENSION = (
+    update(users)
+    .where(users.c.id == bindparam("who"))
+    .values(
+        suspended=bindparam("is_suspended"),
+        suspended_at=bindparam("since"),
+        suspended_reason=bindparam("reason"),
+        updated_at=bindparam("now"),
+    )
+)
+_SET_PASSWORD = (
+    update(account_credentials)
+    .where(account_credentials.c.user_id == bindparam("who"))
+    .where(account_credentials.c.provider_id == "credential")
+    .values(password=bindparam("hash"), updated_at=bindparam("now"))
+)
+
+
+def random_id(runtime: Runtime) -> str:
+    """32 random characters of [A-Za-z0-9], the form of user, session and account ids."""
+    text = bytearray()
+    while len(text) < 32:
+        for byte in runtime.random_bytes(48):
+            if byte < 4 * len(_ALPHANUMERIC):  # the rest would make some characters more likely
+                text.append(_ALPHANUMERIC[byte % len(_ALPHANUMERIC)])
+    return text[:32].decode()
+
+
+def check_email(email: str) -> str:
+    """``email`` as it is stored: trimmed, in lower case. Raises Invalid."""
+    email = email.strip().lower()
+    if len(email) > _EMAIL_LENGTH or not _EMAIL.fullmatch(email):
+        raise Invalid(f"{email[:80]!r} is not an e-mail address")
+    return email
+
+
+def check_role(role: str) -> str:
+    """``role`` itself. Raises Invalid."""
+    if role not in ROLES:
+        raise Invalid(f"{role[:40]!r} is not a role; use one of {', '.join(ROLES)}")
+    return role
+
+
+async def insert_user(
+    tx: Connection, runtime: Runtime, username: str, email: str, *, role: str, name: str
+) -> str:
+    """The rows of a new user, all but its credentials; returns its id.
+
+    The arguments have been checked. Raises UniqueViolation.
+    """
+    user_id = random_id(runtime)
+    now = runtime.now()
+    await tx.execute(
+        insert(users),
+        id=user_id,
+        name=name,
+        email=email,
+        username=username.lower(),
+        display_username=username,
+        role=role,
+        created_at=now,
+        updated_at=now,
+    )
+    await tx.execute(
+        insert(namespaces),
+        name_key=username.lower(),
+        name=username,
+        owner_type="user",
+        owner_id=user_id,
+    )
+    return user_id
+
+
+class Users:
+    """The accounts of people (and of programs that act like people)."""
+
+    def __init__(self, db: Database, runtime: Runtime, passwords: Passwords) -> None:
+        self._db = db
+        self._runtime = runtime
+        self._passwords = passwords
+
+    async def create(
+        self,
+        username: str,
+        email: str,
+        password: str | None = None,
+        role: str = "user",
+        name: str | None = None,
+    ) -> Row:
+        """A new user; without a password it signs in with tokens and keys only.
+
+        Raises Invalid; Conflict, naming which of user name and e-mail is taken.
+        """
+        check_new_owner(username)
+        email = check_email(email)
+        check_role(role)
+        name = _check_text("name", username if name is None else name, _NAME_LENGTH)
+        stored = None if password is None else await self._passwords.hash(password)
+        try:
+            async with self._db.transaction() as tx:
+                user_id = await insert_user(
+                    tx, self._runtime, username, email, role=role, name=name
+                )
+                if stored is not None:
+                    await self._insert_password(tx, user_id, stored)
+        except UniqueViolation:
+            raise await self._taken(username, email) from None
+        return await self.get(user_id)
+
+    async def _insert_password(self, tx: Connection, user_id: str, stored: str) -> None:
+        now = self._runtime.now()
+        await tx.execute(
+            insert(account_credentials),
+            id=random_id(self._runtime),
+            account_id=user_id,
+            provider_id="credential",
+            user_id=user_id,
+            password=stored,
+            created_at=now,
+            updated_at=now,
+        )
+
+    async def _taken(self, username: str, email: str) -> Conflict:
+        rows = await self._db.fetch_all(_TAKEN, username=username.lower(), email=email)
+        name_taken = await self._db.fetch_value(_NAMESPACE, key=username.lower()) is not None
+        email_taken = any(row["email"] == email for row in rows)
+        if name_taken and email_taken:
+            return Conflict(f"the name {username!r} and the e-mail address {email!r} are taken")
+        if email_taken:
+            return Conflict(f"the e-mail address {email!r} is taken")
+        return Conflict(f"the name {username!r} is taken")
+
+    async def get(self, user_id: str) -> Row:
+        """Raises NotFound."""
+        row = await self._db.fetch_one(_BY_ID, id=user_id)
+        if row is None:
+            raise NotFound("user not found")
+        return row
+
+    async def by_username(self, username: str) -> Row:
+        """The user of that name, in any case. Raises NotFound."""
+        row = await self._db.fetch_one(_BY_USERNAME, username=username.lower())
+        if row is None:
+            raise NotFound(f"there is no user {username[:40]!r}")
+        return row
+
+    async def list(self, after: str = "", limit: int = 100) -> list[Row]:
+        """Users by name, at most ``limit`` of those after the user name ``after``."""
+        return await self._db.fetch_all(_PAGE, after=after.lower(), limit=limit)
+
+    async def count(self) -> int:
+        return int(await self._db.fetch_value(_COUNT))
+
+    async def set_password(self, user_id: str, password: str) -> None:
+        """Raises Invalid, NotFound, RateLimited."""
+        stored = await self._passwords.hash(password)
+        async with self._db.transaction() as tx:
+            await self._locked(tx, user_id)
+            changed = await tx.execute(
+                _SET_PASSWORD, who=user_id, hash=stored, now=self._runtime.now()
+            )
+            if not changed:
+                await self._insert_password(tx, user_id, stored)
+
+    async def set_role(self, user_id: str, role: str) -> None:
+        """Raises Invalid, NotFound."""
+        await self._change(_SET_ROLE, user_id, new_role=check_role(role))
+
+    async def suspend(self, user_id: str, reason: str) -> None:
+        """Lock the user out, whatever the credential; ``reason`` is shown. Raises NotFound."""
+        reason = _check_text("reason", reason, _REASON_LENGTH)
+        await self._change(
+            _SET_SUSPENSION, user_id, is_suspended=True, since=self._runtime.now(), reason=reason
+        )
+
+    async def resume(self, user_id: str) -> None:
+        """End a suspension. Raises NotFound."""
+        await self._change(_SET_SUSPENSION, user_id, is_suspended=False, since=None, reason=None)
+
+    async def delete(self, user_id: str) -> None:
+        """Remove the user with its credentials and memberships.
+
+        Raises NotFound; Conflict while it owns a repository or is an organization's last owner.
+        """
+        async with self._db.transaction() as tx:
+            if await tx.fetch_value(_LOCK_NAMESPACE, id=user_id) is None:
+                raise NotFound("user not found")
+            if await tx.fetch_value(_OWNS_REPOSITORY, id=user_id) is not None:
+                raise Conflict("this user still owns repositories: transfer or delete them first")
+            organization = await tx.fetch_value(_LAST_OWNER_OF, id=user_id)
+            if organization is not None:
+                raise Conflict(f"this user is the last owner of the organization {organization}")
+            await tx.execute(_DELETE_NAMESPACE, who=user_id)
+            await tx.execute(_DELETE, who=user_id)
+
+    async def _locked(self, tx: Connection, user_id: str) -> Row:
+        row = await tx.fetch_one(_LOCK, id=user_id)
+        if row is None:
+            raise NotFound("user not found")
+        return row
+
+    async def _change(self, statement: Executable, user_id: str, **values: Any) -> None:
+        if not await self._db.execute(statement, who=user_id, now=self._runtime.now(), **values):
+            raise NotFound("user not found")
+
+
+def _check_text(what: str, text: str, limit: int) -> str:
+    """``text`` trimmed: one line of 1 to ``limit`` characters. Raises Invalid."""
+    text = text.strip()
+    if not 1 <= len(text) <= limit or not text.isprintable():
+        raise Invalid(f"the {what} must be one line of 1 to {limit} characters")
+    return text

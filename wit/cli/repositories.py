@@ -1,0 +1,86 @@
+"""``wit repo``."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+
+from wit.cli.session import Session
+from wit.git.names import check_repo, parse_full_name
+
+COLUMNS = ("full_name", "is_private", "default_branch", "object_format", "pushed_at",
+           "read_only_reason")  # fmt: skip
+PAGE = 500
+
+
+async def create(session: Session, arguments: Namespace) -> None:
+    name = parse_full_name(arguments.owner_repo)
+    async with session.core() as core:
+        repo = await core.repos.create(
+            name,
+            private=arguments.private,
+            description=arguments.description,
+            object_format=arguments.object_format,
+            default_branch=arguments.default_branch,
+        )
+    session.note(f"made {repo['full_name']}: {session.config.public_url}/{repo['full_name']}.git")
+
+
+async def import_(session: Session, arguments: Namespace) -> None:
+    """The operator's own wish: a path on this machine and any network are fine."""
+    name = parse_full_name(arguments.owner_repo)
+    source = arguments.source
+    if "://" not in source:
+        source = os.path.abspath(source)
+    async with session.core() as core:
+        session.progress(f"importing {name}")
+        repo = await core.repos.import_(
+            name,
+            source,
+            private=arguments.private,
+            description=arguments.description,
+            allow_local=True,
+            progress=session.progress,
+        )
+    session.note(f"imported {repo['full_name']}")
+
+
+async def fork(session: Session, arguments: Namespace) -> None:
+    source, name = parse_full_name(arguments.source), parse_full_name(arguments.owner_repo)
+    async with session.core() as core:
+        session.progress(f"copying {source}")
+        repo = await core.repos.fork(source, name, private=arguments.private)
+    session.note(f"made {repo['full_name']}, a fork of {source}")
+
+
+async def show(session: Session, arguments: Namespace) -> None:
+    rows = []
+    async with session.core() as core:
+        after = ""
+        while page := await core.repos.list(after, PAGE, arguments.owner):
+            rows += page
+            after = page[-1]["full_name"]
+    session.table(rows, COLUMNS, as_json=arguments.json)
+
+
+async def rename(session: Session, arguments: Namespace) -> None:
+    name = parse_full_name(arguments.owner_repo)
+    new = check_repo(arguments.new.removeprefix(f"{name.owner}/"))
+    async with session.core() as core:
+        repo = await core.repos.rename(name, new)
+    session.note(f"{name} is now {repo['full_name']}")
+
+
+async def transfer(session: Session, arguments: Namespace) -> None:
+    name = parse_full_name(arguments.owner_repo)
+    async with session.core() as core:
+        repo = await core.repos.transfer(name, arguments.owner)
+    session.note(f"{name} is now {repo['full_name']}")
+
+
+async def delete(session: Session, arguments: Namespace) -> None:
+    name = parse_full_name(arguments.owner_repo)
+    session.confirm(f"removing the repository {name}", yes=arguments.yes)
+    async with session.core() as core:
+        await core.repos.delete(name)
+    session.note(f"{name} is removed")

@@ -1,0 +1,312 @@
+"""What each setting may be: conversion from what a person wrote, and the limits of the value.
+
+Everything here raises :class:`ValueError` whose text is what was *expected*; who calls adds where
+the value came from, its key and the value itself.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from wit import config
+
+SECTIONS: dict[str, type[Any]] = {
+    field.name: field.default.__class__
+    for field in attrs.fields(config.Config)
+    if field.name != "data_dir"
+}
+"""Section name -> its attrs class, in the order of the file."""
+
+TYPES: dict[str, Any] = {
+    f"{section}.{name}": kind
+    for section, cls in SECTIONS.items()
+    for name, kind in typing.get_type_hints(cls).items()
+}
+"""``section.key`` -> its type: str, int, float, bool or tuple[str, ...]."""
+
+PATHS = frozenset({"repositories.dir", "ssh.host_keys"})
+"""Keys whose values are paths, made absolute by the source they come from."""
+
+SECRETS = frozenset({"database.url"})
+"""Keys whose values may hold a password: never shown in an error."""
+
+Check = Callable[[Any], None]
+
+
+def convert(key: str, raw: object, *, split: bool = False) -> Any:
+    """``raw`` as the type of ``key``, within its limits.
+
+    Text is understood for every type; with ``split`` a list is written with commas. For a list,
+    "none" is the empty one. Raises ValueError with what was expected.
+    """
+    kind = TYPES[key]
+    if isinstance(kind, types.GenericAlias):
+        value: Any = _texts(raw, split)
+        for item in value:
+            _check(key, item)
+        return value
+    value = _READERS[kind](raw)
+    _check(key, value)
+    return value
+
+
+def _check(key: str, value: Any) -> None:
+    rule = RULES.get(key) or _DEFAULT_RULES.get(type(value))
+    if rule is not None:
+        rule(value)
+
+
+def _texts(raw: object, split: bool) -> tuple[str, ...]:
+    items = raw
+    if isinstance(raw, str):
+        items = raw.split(",") if split else [raw]
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError('a list of texts, such as ["a", "b"]')
+    texts = tuple(text for item in items if (text := item.strip()))
+    return () if texts == ("none",) else texts
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str):
+        raise ValueError("a text")
+    if "\0" in raw:
+        raise ValueError("a text without NUL characters")
+    return raw
+
+
+def _integer(raw: object) -> int:
+    try:
+        if isinstance(raw, str):
+            return int(raw)
+    except ValueError:
+        pass
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        return raw
+    raise ValueError("a whole number")
+
+
+def _number(raw: object) -> float:
+    try:
+        if isinstance(raw, str | int | float) and not isinstance(raw, bool):
+            number = float(raw)
+            if math.isfinite(number):
+                return number
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("a number")
+
+
+def _boolean(raw: object) -> bool:
+    words = {"true": True, "yes": True, "on": True, "1": True}
+    words |= {"false": False, "no": False, "off": False, "0": False}
+    if isinstance(raw, str) and raw.lower() in words:
+        return words[raw.lower()]
+    if isinstance(raw, bool):
+        return raw
+    raise ValueError("true or false")
+
+
+_READERS: dict[Any, Callable[[object], Any]] = {
+    str: _text, int: _integer, float: _number, bool: _boolean,
+}  # fmt: skip
+
+
+# Limits
+
+
+def _between(low: float, high: float) -> Check:
+    def check(value: float) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"a number from {low} to {high}")
+
+    return check
+
+
+def _one_of(*words: str) -> Check:
+    def check(value: str) -> None:
+        if value not in words:
+            raise ValueError("one of " + ", ".join(words))
+
+    return check
+
+
+def _matching(pattern: str, expected: str) -> Check:
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> None:
+        if not compiled.fullmatch(value):
+            raise ValueError(expected)
+
+    return check
+
+
+def _network(value: str) -> None:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        raise ValueError("a network such as 10.0.0.0/8 or fd00::/8 (no host bits set)") from None
+
+
+def _base_url(value: str) -> None:
+    expected = "an address such as https://git.example.org, without user, query or fragment"
+    try:
+        parts = urlsplit(value)
+        plain = not (parts.query or parts.fragment or "@" in parts.netloc or parts.port == 0)
+    except ValueError:
+        raise ValueError(expected) from None
+    if value and not (parts.scheme in ("http", "https") and parts.hostname and plain):
+        raise ValueError(expected)
+
+
+def _origin(value: str) -> None:
+    if value == "*":
+        return
+    expected = "an origin such as https://app.example.org (scheme, host, port; no path), or *"
+    try:
+        parts = urlsplit(value)
+        exact = parts.hostname and value == f"{parts.scheme}://{parts.netloc}"
+        if parts.scheme in ("http", "https") and exact and "@" not in value and parts.port != 0:
+            return
+    except ValueError:
+        pass
+    raise ValueError(expected)
+
+
+def _database_url(value: str) -> None:
+    if not value:
+        return
+    expected = "postgresql://user:password@host/name, sqlite:///FILE, or empty for DATA_DIR/wit.db"
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(expected) from None
+    if parts.scheme not in ("postgresql", "postgres", "sqlite") or len(parts.path) < 2:
+        raise ValueError(expected)
+
+
+_ENDPOINT_OPTIONS = {
+    "tcp": {"interface", "backlog"},
+    "tcp6": {"interface", "backlog"},
+    "ssl": {"interface", "backlog", "privateKey", "certKey", "extraCertChain", "sslmethod",
+            "dhParameters"},
+    "unix": {"mode", "backlog", "lockfile"},
+    "systemd": {"domain", "index", "name"},
+}  # fmt: skip
+_FIRST_OPTION = {"tcp": "port", "tcp6": "port", "ssl": "port", "unix": "address"}
+_ENDPOINT_EXPECTED = {
+    "tcp": "tcp:PORT[:interface=ADDRESS][:backlog=N]",
+    "tcp6": "tcp6:PORT[:interface=ADDRESS][:backlog=N]",
+    "ssl": "ssl:PORT:privateKey=FILE:certKey=FILE[:extraCertChain=FILE][:interface=ADDRESS]",
+    "unix": "unix:PATH[:mode=660][:backlog=N][:lockfile=0]",
+    "systemd": "systemd:domain=INET:name=NAME (or index=N)",
+}
+
+
+def split_endpoint(text: str) -> tuple[str, dict[str, str]]:
+    """The type and the options of a Twisted endpoint string; the first unnamed option by its name.
+
+    The grammar is that of ``twisted.internet.endpoints``: ``:`` and ``=`` separate, ``\\`` escapes.
+    Raises ValueError with what was expected.
+    """
+    kind, *options = (part.split("\n", 1) for part in _tokens(text))
+    if len(kind) > 1 or kind[0] not in _ENDPOINT_OPTIONS:
+        known = ", ".join(_ENDPOINT_OPTIONS)
+        raise ValueError(f"an endpoint ({known}) such as tcp:3000:interface=127.0.0.1, or none")
+    name, first = kind[0], _FIRST_OPTION.get(kind[0])
+    found: dict[str, str] = {}
+    for position, option in enumerate(options):
+        key = option[0] if len(option) == 2 else first if position == 0 else None
+        if key is None or key in found or key not in {*_ENDPOINT_OPTIONS[name], first}:
+            raise ValueError(_ENDPOINT_EXPECTED[name])
+        found[key] = option[-1]
+    return name, found
+
+
+def _tokens(text: str) -> list[str]:
+    """The parts between colons, with the first unescaped ``=`` of each turned into a newline."""
+    parts, current, named, characters = [], "", False, iter(text.replace("\n", " "))
+    for character in characters:
+        if character == "\\":
+            current += next(characters, "\\")
+        elif character == ":":
+            parts.append(current)
+            current, named = "", False
+        elif character == "=" and not named:
+            current, named = current + "\n", True
+        else:
+            current += character
+    return [*parts, current]
+
+
+def _endpoint(text: str) -> None:
+    name, options = split_endpoint(text)
+    expected = _ENDPOINT_EXPECTED[name]
+    first = _FIRST_OPTION.get(name)
+    if first is not None and not options.get(first):
+        raise ValueError(expected)
+    if "port" in options and not (options["port"].isdecimal() and int(options["port"]) < 65536):
+        raise ValueError(f"{expected}, with PORT from 0 to 65535")
+    if "backlog" in options and not options["backlog"].isdecimal():
+        raise ValueError(expected)
+    if "mode" in options and not re.fullmatch("[0-7]{1,4}", options["mode"]):
+        raise ValueError(expected)
+    if options.get("interface"):
+        try:
+            ipaddress.ip_address(options["interface"])
+        except ValueError:
+            raise ValueError(f"{expected}, with ADDRESS an IP address") from None
+    if name == "systemd" and (
+        options.get("domain") not in ("INET", "INET6", "UNIX")
+        or (options.get("index", "").isdecimal()) == bool(options.get("name"))
+    ):
+        raise ValueError(expected)
+
+
+_NAMESPACE = _matching(r"refs/[^\s~^:?*\[\\]*[^\s~^:?*\[\\/.]", "a ref namespace such as refs/wit")
+_DEFAULT_RULES: dict[type, Check] = {int: _between(1, 2**53), float: _between(0.001, 10**9)}
+
+RULES: dict[str, Check] = {
+    "server.http": _endpoint,
+    "server.public_url": _base_url,
+    "server.grace_seconds": _between(0, 86400),
+    "server.trusted_proxies": _network,
+    "server.cors_origins": _origin,
+    "server.min_bytes_per_second": _between(0, 2**40),
+    "ssh.listen": _endpoint,
+    "ssh.host_key_algorithms": _one_of(
+        "ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256",
+        "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
+    ),
+    "ssh.login_tries": _between(1, 100),
+    "database.url": _database_url,
+    "database.pool_min": _between(0, 1000),
+    "database.pool_max": _between(1, 1000),
+    "database.readers": _between(1, 64),
+    "repositories.default_branch": _matching(
+        r"(?!.*\.\.)(?!.*@\{)(?!.*//)[A-Za-z0-9_][^\s~^:?*\[\\]*(?<![/.])(?<!\.lock)",
+        "a branch name such as main",
+    ),
+    "repositories.hidden_refs": _NAMESPACE,
+    "repositories.read_only_refs": _NAMESPACE,
+    "git.binary": _matching(r"[^-].*", "the name or path of the git program"),
+    "git.max_processes": _between(1, 10_000),
+    "git.max_per_repository": _between(1, 10_000),
+    "git.max_per_user": _between(1, 10_000),
+    "git.queue_length": _between(0, 10**6),
+    "git.pack_cache_bytes": _between(0, 2**53),
+    "git.maintenance_seconds": _between(0, 10**9),
+    "log.level": _one_of("debug", "info", "warn", "error", "critical"),
+    "log.format": _one_of("text", "json"),
+    "metrics.listen": _endpoint,
+}  # fmt: skip
+"""Limits of single values (of each item, for lists); other numbers must be positive."""
