@@ -7,6 +7,7 @@ import queue
 import shutil
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from tests.support import site as sites_
+from tests.support.daemon import Daemon
 from tests.support.postgres import PostgresServer
+from tests.support.site import Site
 from wit.config import Database as DatabaseSettings
 from wit.db import migrate
 from wit.db.open import make_database
@@ -137,3 +141,42 @@ def plain_git_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     (home / "gitconfig").write_text(
         '[init]\n\tdefaultBranch = main\n[protocol "file"]\n\tallow = always\n'
     )
+
+
+@pytest.fixture(scope="session")
+def sites(
+    request: pytest.FixtureRequest,
+    run: Run,
+    plain_git_environment: None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str], Site]]:
+    """The session's daemon on each engine, started by the first test that wants it."""
+    started: dict[str, Site] = {}
+    with ExitStack() as stack:
+
+        def site_on(engine: str) -> Site:
+            if engine not in started:
+                folder = tmp_path_factory.mktemp(f"site-{engine}")
+                url = ""
+                if engine == "postgresql":
+                    url = request.getfixturevalue("postgres_server").new_database()
+                daemon = Daemon(folder / "data", database_url=url)
+                opened = contextmanager(sites_.open_site)
+                started[engine] = stack.enter_context(
+                    opened(daemon, folder, run, Runtime(_reactor))
+                )
+            return started[engine]
+
+        yield site_on
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def site(request: pytest.FixtureRequest, sites: Callable[[str], Site]) -> Site:
+    """The shared daemon; the test runs once on each engine."""
+    return sites(request.param)
+
+
+@pytest.fixture
+def new_name() -> str:
+    """A repository name of alice's that nobody has used."""
+    return sites_.new_name()

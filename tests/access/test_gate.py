@@ -206,7 +206,9 @@ def test_upper_and_lower_case_are_the_same(world: World, run) -> None:
     for owner, name in [("OWNER", "open"), ("Owner", "OPEN"), ("acme", "oPen"), ("ACME", "open")]:
         row = ask(world, run, ANONYMOUS, RepoName(owner, name), Level.READ)
         assert row["name"] == "Open"
-        answer = ask(world, run, ANONYMOUS, RepoName(owner, name.replace("open", "closed")), Level.WRITE)
+        answer = ask(
+            world, run, ANONYMOUS, RepoName(owner, name.replace("open", "closed")), Level.WRITE
+        )
         assert answer == (Unauthorized, SIGN_IN)
 
 
@@ -257,7 +259,9 @@ def test_what_is_visible(world: World, run, person, scopes, seen) -> None:
     assert names(page) == seen
     assert page.next_cursor is None
     for row in page.rows:
-        again = run(world.gate.repository(actor, RepoName(row["owner_name"], row["name"]), Level.READ))
+        again = run(
+            world.gate.repository(actor, RepoName(row["owner_name"], row["name"]), Level.READ)
+        )
         assert again == row
     page = run(world.gate.visible_repositories(actor, owner="ACME"))
     assert names(page) == [name for name in seen if name.startswith("Acme/")]

@@ -101,9 +101,7 @@ def test_the_strictest_rule_wins() -> None:
 
 
 @pytest.mark.attack(19, 20)
-@pytest.mark.parametrize(
-    "ref", ["refs/wit/x", "refs/wit", "refs/pull/1/head", "refs/pull/1/merge"]
-)
+@pytest.mark.parametrize("ref", ["refs/wit/x", "refs/wit", "refs/pull/1/head", "refs/pull/1/merge"])
 def test_closed_namespaces(ref: str) -> None:
     for kind in Kind:
         assert said(ref, kind) is not None

@@ -179,9 +179,7 @@ def test_a_changed_password_counts_at_once(accounts: Accounts, run, ada) -> None
 def test_an_old_hash_is_replaced_when_it_was_right(accounts: Accounts, run, ada) -> None:
     salt = "00112233445566778899aabbccddeeff"
     secret = unicodedata.normalize("NFKC", PASSWORD).encode()
-    key = hashlib.scrypt(
-        secret, salt=salt.encode(), n=16384, r=16, p=1, dklen=64, maxmem=1 << 26
-    )
+    key = hashlib.scrypt(secret, salt=salt.encode(), n=16384, r=16, p=1, dklen=64, maxmem=1 << 26)
     run(accounts.db.execute(update(account_credentials), password=f"{salt}:{key.hex()}"))
     stored = select(account_credentials.c.password)
     with pytest.raises(Unauthorized):

@@ -17,9 +17,7 @@ def old_hash(password: str) -> str:
     """As the reference server stores it (contract, auth.md)."""
     salt = "00112233445566778899aabbccddeeff"
     secret = unicodedata.normalize("NFKC", password).encode()
-    key = hashlib.scrypt(
-        secret, salt=salt.encode(), n=16384, r=16, p=1, dklen=64, maxmem=1 << 26
-    )
+    key = hashlib.scrypt(secret, salt=salt.encode(), n=16384, r=16, p=1, dklen=64, maxmem=1 << 26)
     return f"{salt}:{key.hex()}"
 
 

@@ -79,7 +79,7 @@ def test_security_keys(tmp_path: Path) -> None:
     [
         ("", "one line"),
         (GOOD + "\n" + GOOD, "one line"),
-        ("command=\"rm -rf /\" " + GOOD, "options"),
+        ('command="rm -rf /" ' + GOOD, "options"),
         ("restrict " + GOOD, "options"),
         ("no-pty,no-X11-forwarding " + GOOD, "options"),
         (line("ssh-dss", b"x"), "DSA"),

@@ -44,11 +44,11 @@ def test_without_a_password_there_is_no_account_row(accounts: Accounts, run) -> 
 
 def test_conflicts_name_what_is_taken_and_leave_nothing(accounts: Accounts, run) -> None:
     run(accounts.users.create("ada", "ada@example.org"))
-    with pytest.raises(Conflict, match="^the name 'ADA' is taken"):
+    with pytest.raises(Conflict, match=r"^the name 'ADA' is taken"):
         run(accounts.users.create("ADA", "other@example.org"))
-    with pytest.raises(Conflict, match="^the e-mail address 'ada@example.org' is taken"):
+    with pytest.raises(Conflict, match=r"^the e-mail address 'ada@example.org' is taken"):
         run(accounts.users.create("bob", "Ada@example.org"))
-    with pytest.raises(Conflict, match="the name 'Ada' and the e-mail address .* are taken"):
+    with pytest.raises(Conflict, match=r"the name 'Ada' and the e-mail address .* are taken"):
         run(accounts.users.create("Ada", "ada@example.org"))
     assert run(accounts.users.count()) == 1
     assert len(run(accounts.db.fetch_all(select(namespaces)))) == 1
@@ -145,7 +145,8 @@ def test_email_addresses(email: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "email", ["", "a", "@b", "a@", "a b@c", "a@b@c", "<a@b>", "a@b\n", "x" * 250 + "@b.org", "a@b/c"]
+    "email",
+    ["", "a", "@b", "a@", "a b@c", "a@b@c", "<a@b>", "a@b\n", "x" * 250 + "@b.org", "a@b/c"],
 )
 def test_what_is_no_email_address(email: str) -> None:
     if email.strip() != email:

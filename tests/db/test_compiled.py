@@ -24,7 +24,7 @@ from wit.db.compiled import KEPT, Statements
 from wit.db.tables import events, jobs, users
 
 SQLITE: Dialect = SQLiteDialect_pysqlite(paramstyle="qmark")
-POSTGRES: Dialect = PGDialect_psycopg2()
+POSTGRES: Dialect = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 NOON = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
 
 
@@ -60,11 +60,7 @@ def test_a_list_grows_to_as_many_places_as_it_has_values() -> None:
 def test_values_in_the_statement_and_beside_it_go_together() -> None:
     statement = insert(events).values(type="push", payload={"a": [1]})
     query = Statements(SQLITE).query(statement, {"id": "1"})
-    assert sorted(map(str, query.values)) == ["1", "push", '{"a": [1]}'] or set(query.values) == {
-        "1",
-        "push",
-        '{"a": [1]}',
-    }
+    assert set(query.values) == {"1", "push", '{"a": [1]}'}
     assert not query.reads
 
 
@@ -72,8 +68,8 @@ def test_values_in_the_statement_and_beside_it_go_together() -> None:
 def test_a_parameter_of_an_update_may_be_called_like_its_column(dialect: Dialect) -> None:
     statement = update(users).where(users.c.id == bindparam("id")).values(name=bindparam("name"))
     query = Statements(dialect).query(statement, {"id": "1", "name": "x"})
-    assert query.sql.count("id") == 1 or "SET name" in query.sql
-    assert "SET id" not in query.sql
+    assert "SET name=" in query.sql
+    assert "SET id=" not in query.sql and ", id=" not in query.sql
     plain = update(users).where(users.c.id == bindparam("id"))
     query = Statements(dialect).query(plain, {"id": "1", "name": "x"})
     assert "SET name=" in query.sql

@@ -127,8 +127,8 @@ def test_the_database_numbers_events_in_order(run: Run, database: Database) -> N
     async def scenario() -> None:
         numbers = []
         for id in ("a", "b", "c"):
-            row = {"id": id, "type": "t", "actor_id": "u", "payload": {}, "created_at": NOW}
-            numbers.append(await database.fetch_value(append, **row))
+            values: dict[str, Any] = {"id": id, "type": "t", "actor_id": "u", "payload": {}}
+            numbers.append(await database.fetch_value(append, created_at=NOW, **values))
         assert numbers == sorted(set(numbers))
 
     run(scenario())

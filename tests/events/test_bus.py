@@ -284,4 +284,3 @@ def test_backoff_grows_to_an_hour() -> None:
     pauses = [backoff(n).total_seconds() for n in range(1, 30)]
     assert pauses[:4] == [1, 2, 4, 8]
     assert pauses == sorted(pauses) and pauses[-1] == 3600
-

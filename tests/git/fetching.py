@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import os
 import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +24,26 @@ from wit.git.advertise import service_header
 from wit.git.command import Git, protocol_version
 from wit.git.governor import Governor
 from wit.git.pack_cache import PackCache
+from wit.git.pktline import encode
 from wit.git.refs import RefReader
 from wit.git.repository import BareRepository, open_bare
 from wit.git.upload_pack import UploadPack
 from wit.metrics import Metrics
 from wit.runtime import Runtime
-from wit.streams import ByteQueue, BytesSource, ConsumerSink, StreamClosed
+from wit.streams import ByteQueue, BytesSink, BytesSource, ConsumerSink, StreamClosed
 
 
-def git(*args: str | Path, cwd: str | Path | None = None, code: int = 0, **env: str) -> str:
+def git(
+    *args: str | Path,
+    cwd: str | Path | None = None,
+    code: int = 0,
+    env: Mapping[str, str] | None = None,
+) -> str:
     """Run the real git; its output. Fails the test if it does not end with ``code``."""
     done = subprocess.run(
         ["git", *map(str, args)],
         cwd=cwd,
-        env={**os.environ, **env},
+        env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,
         timeout=60,
@@ -80,12 +88,24 @@ class Served:
 
     def note(self, failure: Failure) -> None:
         """Remember what a door would log; a client that left is nothing to log."""
-        if not isinstance(failure.value, (CancelledError, StreamClosed)):
-            self.errors.append(failure.value)
+        error = failure.value
+        if error is not None and not isinstance(error, CancelledError | StreamClosed):
+            self.errors.append(error)
 
     def url(self, scheme: str, name: str) -> str:
         port = self.ports[0 if scheme == "git" else 1].getHost().port
         return f"{scheme}://127.0.0.1:{port}/{name}"
+
+
+@contextmanager
+def serving(
+    repository: Path, runtime: Runtime, run: Any, root: Path | None = None, **settings: Any
+) -> Iterator[Served]:
+    """A server for the repositories beside this one, or for ``root``."""
+    served = make_served(root or repository.parent, runtime, **settings)
+    run(start(served, runtime))
+    yield served
+    run(stop(served))
 
 
 def make_served(root: Path, runtime: Runtime, **settings: Any) -> Served:
@@ -101,7 +121,7 @@ def make_served(root: Path, runtime: Runtime, **settings: Any) -> Served:
     )
     upload_pack = UploadPack(
         config,
-        Git.find(),
+        Git.find(config.git.binary),
         runtime,
         refs=RefReader(runtime, config.repositories.hidden_refs),
         governor=governor,
@@ -176,7 +196,7 @@ class SmartHttp(Resource):
     isLeaf = True
 
     def __init__(self, served: Served) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._served = served
 
     def render(self, request: Any) -> Any:
@@ -210,3 +230,28 @@ class SmartHttp(Resource):
             )
         sink.detach()
         request.finish()
+
+
+def line(text: str) -> bytes:
+    return encode(text.encode() + b"\n")
+
+
+def clone_request(repository: Path, *arguments: str, agent: str = "test") -> bytes:
+    tip = git("rev-parse", "main", cwd=repository)
+    name = "sha256" if len(tip) == 64 else "sha1"
+    head = [f"agent={agent}", f"object-format={name}", f"session-id={agent}"]
+    lines = ["ofs-delta", *arguments, f"want {tip}", "done"]
+    return (
+        line("command=fetch")
+        + b"".join(map(line, head))
+        + b"0001"
+        + b"".join(map(line, lines))
+        + b"0000"
+    )
+
+
+def ask(served: Served, run: Any, body: bytes, protocol: int = 2, name: str = "a.git") -> bytes:
+    sink = BytesSink()
+    repo = served.repo(name)
+    run(served.upload_pack.serve_request(repo, protocol, BytesSource(body), sink, "tester"))
+    return sink.value()

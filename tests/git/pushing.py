@@ -205,8 +205,11 @@ class _Conversation(Protocol):
         protocol = protocol_version(extra[1].decode()) if len(extra) > 1 else 0
         name = path.decode().removeprefix("git-receive-pack /")
         self._work = Deferred.fromCoroutine(self._serve(name, protocol))
-        self._work.addErrback(lambda failure: self._server.errors.append(failure.value))
+        self._work.addErrback(self._failed)
         self._work.addBoth(self._over)
+
+    def _failed(self, failure: Failure) -> None:
+        self._server.errors.append(failure.value or RuntimeError("unknown"))
 
     def _over(self, _: object) -> None:
         self._server.open -= 1
@@ -218,9 +221,7 @@ class _Conversation(Protocol):
         push = self._server.make_push(repo)
         self._server.pushes.append(push)
         try:
-            await self._server.receive_pack.serve_session(
-                repo, protocol, self._source, sink, push
-            )
+            await self._server.receive_pack.serve_session(repo, protocol, self._source, sink, push)
         finally:
             sink.detach()
             transport.loseConnection()

@@ -7,13 +7,13 @@ import signal
 import sys
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from wit.errors import TimedOut, TooLarge, Unavailable
 from wit.git.command import Invocation
-from wit.git.process import DEVNULL, PIPE, Child, feed, spawn
+from wit.git.process import DEVNULL, PIPE, Child, feed, seal_descriptors, spawn
 from wit.git.process import run as run_git
 from wit.runtime import Runtime
 from wit.streams import BytesSource, StreamClosed
@@ -75,8 +75,13 @@ def test_stderr_keeps_its_end_only(run: Any, runtime: Runtime) -> None:
 @pytest.mark.attack(57)
 def test_environment_and_descriptors_of_a_child(run: Any, runtime: Runtime) -> None:
     """An open socket or file of the daemon must not get into the child."""
-    python = "import os; print(dict(os.environ), os.listdir('/proc/self/fd'), os.getpgrp() == os.getpid())"
-    with open(os.devnull):
+    python = (
+        "import os; print(dict(os.environ), os.listdir('/proc/self/fd'), "
+        "os.getpgrp() == os.getpid())"
+    )
+    with open(os.devnull) as ours:
+        os.set_inheritable(ours.fileno(), True)
+        seal_descriptors()
         done = run(run_git(runtime, Invocation((sys.executable, "-Ic", python), {"A": "b"})))
     # Descriptor 3 is the listing itself; LC_CTYPE is set by Python.
     said = done.stdout.decode().replace(", 'LC_CTYPE': 'C.UTF-8'", "")
@@ -98,6 +103,7 @@ def test_cancelling_kills_the_whole_group(run: Any, runtime: Runtime) -> None:
         started: Deferred[None] = Deferred()
         work_done = Deferred.fromCoroutine(work())
         await started
+        await runtime.sleep(0)
         work_done.cancel()
         with pytest.raises(CancelledError):
             await work_done

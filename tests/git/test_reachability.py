@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
-from fetching import Served, git, make_repository, make_served, start, stop
+from fetching import Served, git, make_repository, make_served, serving
 
 from wit.git.command import Git
 from wit.git.pktline import encode
@@ -91,10 +91,8 @@ def objects(request: Any, tmp_path_factory: Any) -> Objects:
 
 @pytest.fixture
 def served(objects: Objects, runtime: Runtime, run: Any) -> Iterator[Served]:
-    served = make_served(objects.path.parent, runtime)
-    run(start(served, runtime))
-    yield served
-    run(stop(served))
+    with serving(objects.path, runtime, run) as served:
+        yield served
 
 
 def refusals(
@@ -198,9 +196,9 @@ def test_no_session_gets_an_invisible_object(
         "GIT_CONFIG_VALUE_0": str(protocol),
     }
     for oid in sorted(objects.invisible):
-        said = git("fetch", served.url("git", "a.git"), oid, cwd=tmp_path / "c", code=128, **env)
+        said = git("fetch", served.url("git", "a.git"), oid, cwd=tmp_path / "c", code=128, env=env)
         assert f"not our ref {oid}" in said
-    refs = git("ls-remote", served.url("git", "a.git"), **env)
+    refs = git("ls-remote", served.url("git", "a.git"), env=env)
     assert "refs/heads/main" in refs
     assert "refs/wit" not in refs and "merge-queue" not in refs
 

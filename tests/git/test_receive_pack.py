@@ -252,9 +252,7 @@ def test_poisonous_trees_are_refused(
     bare = server.bare("r.git")
     blob = ok("hash-object", "-w", "--stdin", cwd=work, data=content.encode())
     entry = mode.encode() + b" " + name.encode() + b"\0" + bytes.fromhex(blob)
-    tree = ok(
-        "hash-object", "-t", "tree", "-w", "--literally", "--stdin", cwd=work, data=entry
-    )
+    tree = ok("hash-object", "-t", "tree", "-w", "--literally", "--stdin", cwd=work, data=entry)
     evil = ok("commit-tree", "-m", "evil", tree, cwd=work)
     done = git("push", server.url("r.git"), f"{evil}:refs/heads/evil", cwd=work)
     assert done.code != 0

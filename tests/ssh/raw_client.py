@@ -44,7 +44,7 @@ class RawClient(conch.SSHClientTransport):
         if messageNum >= 50 or messageNum in own:
             self.put(messageNum, payload)
         else:
-            super().dispatchMessage(messageNum, payload)
+            super().dispatchMessage(messageNum, payload)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self.put(CLOSED, b"")
@@ -83,13 +83,18 @@ class RawClient(conch.SSHClientTransport):
                 return reason
 
     def close(self) -> None:
-        self.transport.abortConnection()
+        assert self.transport is not None
+        self.transport.abortConnection()  # type: ignore[attr-defined]
 
     # -- signing in ----------------------------------------------------------------------------
 
     async def start_user_auth(self) -> None:
-        self.sendPacket(conch.MSG_SERVICE_REQUEST, NS(b"ssh-userauth"))
+        self.say(conch.MSG_SERVICE_REQUEST, NS(b"ssh-userauth"))
         assert (await self.receive())[0] == conch.MSG_SERVICE_ACCEPT
+
+    def say(self, number: int, payload: bytes) -> None:
+        """Send a message."""
+        self.sendPacket(number, payload)  # type: ignore[no-untyped-call]
 
     def request_auth(
         self,
@@ -100,7 +105,7 @@ class RawClient(conch.SSHClientTransport):
         service: bytes = b"ssh-connection",
     ) -> None:
         signed = signature is not None
-        self.sendPacket(
+        self.say(
             50,
             NS(user)
             + NS(service)
@@ -142,23 +147,24 @@ class RawClient(conch.SSHClientTransport):
         extra: bytes = b"",
     ) -> tuple[int, bytes]:
         """The answer to CHANNEL_OPEN: 91 is confirmation, 92 failure."""
-        self.sendPacket(90, NS(kind) + struct.pack(">3L", number, window, max_packet) + extra)
+        self.say(90, NS(kind) + struct.pack(">3L", number, window, max_packet) + extra)
         return await self.until(91, 92)
 
     def request(self, kind: bytes, data: bytes = b"", channel: int = 0, want: bool = True) -> None:
-        self.sendPacket(98, struct.pack(">L", channel) + NS(kind) + bytes((want,)) + data)
+        self.say(98, struct.pack(">L", channel) + NS(kind) + bytes((want,)) + data)
 
     def data(self, data: bytes, channel: int = 0) -> None:
-        self.sendPacket(94, struct.pack(">L", channel) + NS(data))
+        self.say(94, struct.pack(">L", channel) + NS(data))
 
     def adjust(self, size: int, channel: int = 0) -> None:
-        self.sendPacket(93, struct.pack(">2L", channel, size))
+        self.say(93, struct.pack(">2L", channel, size))
 
 
 async def connect(port: int) -> RawClient:
     """A client that has exchanged keys with the server."""
     endpoint = HostnameEndpoint(_reactor, "127.0.0.1", port)
-    client: RawClient = await endpoint.connect(Factory.forProtocol(RawClient))
+    client: Any = await endpoint.connect(Factory.forProtocol(RawClient))
+    assert isinstance(client, RawClient)
     await client.secure
     return client
 

@@ -138,7 +138,10 @@ class SshServer:
     def port(self) -> int:
         return int(self.service.addresses[0].rpartition(":")[2])
 
-    def ssh_words(self, key: str = "alice", *options: str) -> list[str]:
+    def ssh_words(
+        self, key: str | Path = "alice", *options: str, level: str = "ERROR"
+    ) -> list[str]:
+        """``key`` is a file, or the name of one of the users."""
         return [
             "ssh",
             "-F",
@@ -152,7 +155,7 @@ class SshServer:
             "-o",
             "IdentityAgent=none",
             "-o",
-            "LogLevel=ERROR",
+            f"LogLevel={level}",
             "-i",
             str(self.keys / key),
             "-p",
@@ -161,10 +164,15 @@ class SshServer:
         ]
 
     def ssh(
-        self, *command: str, key: str = "alice", user: str = "git", options: tuple[str, ...] = ()
+        self,
+        *command: str,
+        key: str | Path = "alice",
+        user: str = "git",
+        options: tuple[str, ...] = (),
+        level: str = "ERROR",
     ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            [*self.ssh_words(key, *options), f"{user}@127.0.0.1", *command],
+            [*self.ssh_words(key, *options, level=level), f"{user}@127.0.0.1", *command],
             capture_output=True,
             stdin=subprocess.DEVNULL,
             timeout=60,

@@ -85,13 +85,15 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
     fails("not one of ssh-ed25519", key, host_key_algorithms=("ssh-dss",))
     fails("none of them fits", key, host_key_algorithms=("rsa-sha2-512",))
     fails("a second key of type ssh-ed25519", key, make_key(tmp_path, "other"))
-    fails("is not a private", Path(f"{key}.pub"), host_key_algorithms=("ssh-ed25519",))
+    Path(f"{key}.pub").chmod(0o600)
+    fails("is not a private SSH key", Path(f"{key}.pub"))
     fails("has a passphrase", _with_passphrase(tmp_path))
     fails("has 1024 bits", make_key(tmp_path, "weak", "rsa", "-b", "1024"))
     rubbish = tmp_path / "rubbish"
     rubbish.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n")
     rubbish.chmod(0o600)
     fails("is not a private SSH key", rubbish)
+    fails("is not a private key of type ed25519", _dh_key(tmp_path))
     key.chmod(0o644)
     fails(r"others may read .* \(mode 0644\): run chmod 600", key)
 
@@ -99,6 +101,13 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
 def _with_passphrase(folder: Path) -> Path:
     path = folder / "locked"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", path], check=True)
+    return path
+
+
+def _dh_key(folder: Path) -> Path:
+    path = folder / "x25519"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "x25519", "-out", path], check=True)
+    path.chmod(0o600)
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -52,7 +53,7 @@ def test_what_is_written_is_read_however_it_is_cut(
     wire = b"".join(b"".join(writer.packet(payload)) for payload in payloads)
     read = []
     edges = sorted({0, len(wire), *(cut for cut in cuts if cut < len(wire))})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         reader.feed(wire[start:end])
         read += drain(reader)
     assert read == payloads

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -13,6 +12,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, select
+
+from wit.db.tables import events, repositories
 
 BIN = Path(sys.executable).parent
 START_SECONDS = 30.0
@@ -189,10 +193,22 @@ class Daemon:
                 return float(value)
         return 0.0
 
-    def events(self, name: str) -> list[dict[str, object]]:
+    def events(self, name: str) -> list[dict[str, Any]]:
         """The journal's events of one repository, oldest first."""
-        listed = self.wit("events", "list", name, "--json").stdout
-        return list(json.loads(listed))
+        owner, _, repo = name.partition("/")
+        found = (
+            select(events)
+            .join(repositories, repositories.c.id == events.c.repo_id)
+            .where(repositories.c.disk_path == f"/repos/{owner}/{repo}.git")
+            .order_by(events.c.seq)
+        )
+        url = self.environment.get("DATABASE_URL") or f"sqlite:///{self.data_dir / 'wit.db'}"
+        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg2:"))
+        try:
+            with engine.connect() as connection:
+                return [dict(row) for row in connection.execute(found).mappings()]
+        finally:
+            engine.dispose()
 
 
 def ssh_command(key: Path, *options: str) -> list[str]:

@@ -1,5 +1,6 @@
 """A site without a network, on a clock that the test moves; and a site on a loopback port."""
 
+# mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
 import socket

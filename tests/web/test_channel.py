@@ -1,5 +1,6 @@
 """The connection's behaviour that depends on time, in memory; the rest is in test_streaming."""
 
+# mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
 import pytest

@@ -135,10 +135,10 @@ class _Restore:
     ) -> None:
         name = member.name
         if name.startswith("db/"):
-            self._progress(f"restoring {name}")
             table = name.removeprefix("db/").removesuffix(".jsonl")
             if table == "alembic_version" or table not in {t.name for t in rows.tables()}:
                 raise Invalid(f"{name} is no table of wit")
+            self._progress(f"restoring the database: {table}")
             self._rows += rows.load(connection, table, member.file, stop)
         elif name.startswith("ssh/") or name == "wit.toml":
             self._settings[name] = member.read_small()

@@ -135,9 +135,7 @@ def _repositories(group: Groups) -> None:
     listing.add_argument("--owner", default="", metavar="NAME")
     _command(group, "rename", "repositories:rename", "give a new name", "OWNER/REPO", "NEW")
     _command(group, "transfer", "repositories:transfer", "give a new owner", "OWNER/REPO", "OWNER")
-    _confirmed(
-        _command(group, "delete", "repositories:delete", "remove for good", "OWNER/REPO")
-    )
+    _confirmed(_command(group, "delete", "repositories:delete", "remove for good", "OWNER/REPO"))
 
 
 def _collaborators(group: Groups) -> None:
@@ -191,11 +189,13 @@ def _operations(commands: Groups) -> None:
 
 def _backups(commands: Groups) -> None:
     backup = _command(commands, "backup", "backups:backup",
-                      "write everything to one tar file (.gz: compressed)", writes=False)  # fmt: skip
+                      "save everything to a tar file (.gz: compressed)", writes=False)  # fmt: skip
     restore = _command(commands, "restore", "backups:restore",
                        "fill an empty data folder from a backup", writes=False)  # fmt: skip
     for command in (backup, restore):
         command.add_argument("file", metavar="FILE", type=Path)
     restore.add_argument(
-        "--force", action="store_true", help="replace what is there; old repositories are kept aside"
+        "--force",
+        action="store_true",
+        help="replace what is there; repositories are kept aside",
     )

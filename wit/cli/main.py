@@ -18,10 +18,6 @@ from wit.config_sources import read
 from wit.errors import ConfigError
 from wit.redaction import redact
 
-REFUSED = 1
-INTERRUPTED = 130
-"""128 and the number of SIGINT, as shells have it."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The entry point; ends the process by SystemExit once the reactor has run."""
@@ -30,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         loaded = read(arguments.data_dir, {}, os.environ, write_default=arguments.writes)
     except ConfigError as error:
         complain(error.message)
-        return REFUSED
+        return 1
 
     from twisted.internet.task import react
 

@@ -31,7 +31,7 @@ async def import_(session: Session, arguments: Namespace) -> None:
     name = parse_full_name(arguments.owner_repo)
     source = arguments.source
     if "://" not in source:
-        source = os.path.abspath(source)
+        source = os.path.abspath(source)  # noqa: ASYNC240 - reads nothing but the cwd
     async with session.core() as core:
         session.progress(f"importing {name}")
         repo = await core.repos.import_(

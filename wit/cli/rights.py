@@ -50,9 +50,11 @@ async def protect(session: Session, arguments: Namespace) -> None:
                 for row in rows
                 for user in row["allowed_pushers"] or ()
             }
-            for row in rows:
-                row["allowed_pushers"] = [usernames[u] for u in row["allowed_pushers"] or ()] or None
-            session.table(rows, RULE_COLUMNS, as_json=arguments.json)
+            shown = [
+                {**row, "allowed_pushers": [usernames[u] for u in row["allowed_pushers"] or ()]}
+                for row in rows
+            ]
+            session.table(shown, RULE_COLUMNS, as_json=arguments.json)
         elif arguments.remove:
             await core.rights.unprotect(repo["id"], arguments.pattern)
             session.note(f"{arguments.pattern} of {repo['full_name']} is not protected any more")

@@ -1,4 +1,4 @@
-"""What every command is given: the configuration, the three streams, and a Core when it wants one."""
+"""What a command is given: the configuration, the three streams, and a Core if it wants one."""
 
 from __future__ import annotations
 

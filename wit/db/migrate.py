@@ -105,7 +105,7 @@ def newer_schema(status: MigrationStatus, path: Path | None, backup_dir: Path) -
     """What to say to somebody who starts an old program on a new database."""
     backup = (
         f"restore the copy that was made before the upgrade ({backup_dir}/wit-{status.head}-*.db "
-        f"over {path}, with no wit running)"
+        f"over {path}, with no wit running and {path}-wal and {path}-shm deleted)"
         if path is not None
         else f"restore a backup of the database with schema {status.head} (wit restore)"
     )

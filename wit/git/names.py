@@ -17,8 +17,8 @@ _REPO = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _RESERVED_ENDINGS = (".git", ".wit", ".lock", ".")
 
 RESERVED_OWNERS = frozenset(
-    "api trpc oauth health livez readyz metrics repos sync admin assets static login logout "
-    "register signup signin settings new explore search about help docs auth ws system "
+    "api trpc oauth health livez readyz metrics repos sync assets static login logout "
+    "register signup signin settings new explore search about help auth ws system "
     "anonymous git wit favicon.ico robots.txt".split()
 )
 """Names that routes of wit use, now or later, or that stand for no account."""

@@ -91,6 +91,12 @@ class _Entry:
     def cost(self) -> int:
         return self.size + ENTRY_COST
 
+    def fail(self, error: WitError) -> None:
+        """The run failed, unless that was the cache's own doing."""
+        if self.state is _State.RUNNING:
+            self.state = _State.FAILED
+            self.error = error
+
 
 class PackReader:
     """A ByteSource over one cached pack. ``close`` it, or use it in a ``with`` statement."""
@@ -268,12 +274,14 @@ class PackCache:
             await produce(fd)
             entry.state = _State.COMPLETE
         except CancelledError:
-            self._settle(entry, Unavailable("this transfer was ended; try again"))
+            entry.fail(Unavailable("this transfer was ended; try again"))
         except WitError as error:
-            self._settle(entry, error)
+            if self._free_bytes() < FREE_BYTES // 4:
+                entry.state = _State.GIVEN_UP
+            entry.fail(error)
         except Exception:
             log.failure("making a pack for the cache failed")
-            self._settle(entry, WitError("the server failed to make this pack"))
+            entry.fail(WitError("the server failed to make this pack"))
         size = os.fstat(fd).st_size
         os.close(fd)
         entry.run = None
@@ -288,13 +296,6 @@ class PackCache:
         entry.size = size
         entry.ended.open()
         self._shrink()
-
-    def _settle(self, entry: _Entry, error: WitError) -> None:
-        """The run failed. If the disk is full, that is the cache's fault and not git's."""
-        if entry.state is _State.RUNNING:
-            full = self._free_bytes() < FREE_BYTES // 4
-            entry.state = _State.GIVEN_UP if full else _State.FAILED
-            entry.error = None if full else error
 
     def _tick(self) -> None:
         """Expire what nobody used, measure what grows, and keep within the limits."""

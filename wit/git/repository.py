@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import suppress
@@ -125,8 +126,10 @@ def _install(unfinished: str, path: str) -> None:
         raise Conflict("there is a repository of this name already")
     try:
         os.rename(unfinished, path)
-    except FileExistsError:
-        raise Conflict("there is a repository of this name already") from None
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise Conflict("there is a repository of this name already") from None
+        raise
 
 
 def _last_line(stderr: bytes) -> str:

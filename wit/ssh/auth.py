@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 from twisted.conch.ssh import transport as conch
-from twisted.conch.ssh.common import NS, getNS
+from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.service import SSHService
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from wit.access.actor import Actor
 from wit.errors import Forbidden, WitError
 from wit.ssh.connection import SshConnection
+from wit.ssh.fields import Fields
 from wit.ssh.signatures import is_usable, signed_request, verify
 
 if TYPE_CHECKING:
@@ -53,10 +54,9 @@ class _PublicKeyRequest:
     signature: bytes | None
 
     @classmethod
-    def parse(cls, user: bytes, data: bytes) -> _PublicKeyRequest:
-        signed = data[0] != 0
-        algorithm, blob, rest = getNS(data[1:], 2)
-        return cls(user, algorithm, blob, getNS(rest)[0] if signed else None)
+    def parse(cls, user: bytes, fields: Fields) -> _PublicKeyRequest:
+        signed, algorithm, blob = fields.boolean(), fields.string(), fields.string()
+        return cls(user, algorithm, blob, fields.string() if signed else None)
 
     def is_sound(self, session_id: bytes) -> bool:
         """Whether the key can be used, and the signature, if there is one, is right."""
@@ -96,7 +96,8 @@ class UserAuth(SSHService):
             self.transport.sendUnimplemented()
             return
         self._requests += 1
-        user, service, method, rest = getNS(packet, 3)
+        fields = Fields(packet)
+        user, service, method = fields.string(), fields.string(), fields.string()
         if self._requests > MAX_REQUESTS:
             self._give_up()
         elif method == b"none":
@@ -104,7 +105,7 @@ class UserAuth(SSHService):
         elif method != b"publickey" or service != SshConnection.name:
             self._refuse()
         else:
-            request = _PublicKeyRequest.parse(user, rest)
+            request = _PublicKeyRequest.parse(user, fields)
             self.transport.hold()
             self._task = Deferred.fromCoroutine(self._public_key(request))
             self._task.addErrback(self._failed)

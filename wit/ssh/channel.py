@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from twisted.conch.ssh.common import getNS
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
@@ -25,6 +24,7 @@ from wit.errors import Forbidden, TimedOut, WitError, internal_error
 from wit.git import pktline
 from wit.repositories.traffic import RequestInfo, Service
 from wit.ssh.command import parse_command, parse_git_protocol
+from wit.ssh.fields import Fields
 from wit.ssh.greeting import greeting
 from wit.streams import ByteQueue, StreamClosed
 
@@ -93,7 +93,7 @@ class Channel:
 
     # -- requests ------------------------------------------------------------------------------
 
-    def request_received(self, kind: bytes, want_answer: bool, data: bytes) -> None:
+    def request_received(self, kind: bytes, want_answer: bool, fields: Fields) -> None:
         """Section 6: one command or greeting in each session; everything else is refused."""
 
         def answer(success: bool) -> None:
@@ -102,8 +102,9 @@ class Channel:
 
         busy = self._task is not None or self._closed
         if kind == b"exec" and not busy:
+            line = fields.string()
             answer(True)
-            self._start(self._exec(getNS(data)[0]))
+            self._start(self._exec(line))
         elif kind == b"shell" and not busy:
             answer(True)
             self._start(self._greet())
@@ -111,14 +112,11 @@ class Channel:
             self._terminal = True
             answer(True)
         elif kind == b"env" and not busy:
-            answer(self._set_variable(data))
-        elif kind == b"subsystem" and not busy:
-            self._start(self._refuse_subsystem(want_answer))
+            answer(self._set_variable(fields.string(), fields.string()))
         else:
             answer(False)
 
-    def _set_variable(self, data: bytes) -> bool:
-        name, value, _ = getNS(data, 2)
+    def _set_variable(self, name: bytes, value: bytes) -> bool:
         version = parse_git_protocol(value) if name == b"GIT_PROTOCOL" else None
         if version is not None:
             self._version = version
@@ -185,12 +183,6 @@ class Channel:
         if actor is None:
             raise Forbidden("your SSH key has been removed from this server")
         return actor
-
-    async def _refuse_subsystem(self, want_answer: bool) -> int:
-        await self._say("wit: only git is served here; there is no sftp and no scp")
-        if want_answer:
-            self._connection.send_request_answer(self, False)
-        return FATAL
 
     async def _explain(self, text: str) -> None:
         """Say why: as an error packet while git waits for its first, on standard error else."""

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from twisted.conch.ssh import connection as conch
 from twisted.conch.ssh import transport as conch_transport
-from twisted.conch.ssh.common import NS, getNS
+from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.service import SSHService
 
 from wit.ssh.channel import Channel
+from wit.ssh.fields import Fields
 
 if TYPE_CHECKING:
     from wit.ssh.transport import SshTransport
@@ -107,18 +108,18 @@ class SshConnection(SSHService):
         if handler is None:
             self.transport.sendUnimplemented()
         else:
-            handler(self, packet)
+            handler(self, Fields(packet))
 
-    def _global_request(self, packet: bytes) -> None:
+    def _global_request(self, fields: Fields) -> None:
         """Section 4: port forwarding and the like are refused; a keepalive only wants an answer."""
-        _, rest = getNS(packet)
-        if rest[0]:
+        fields.string()
+        if fields.boolean():
             self.transport.sendPacket(conch.MSG_REQUEST_FAILURE, b"")
 
-    def _open(self, packet: bytes) -> None:
+    def _open(self, fields: Fields) -> None:
         """Section 5.1."""
-        kind, rest = getNS(packet)
-        remote_id, window, max_packet = struct.unpack(">3L", rest[:12])
+        kind, remote_id = fields.string(), fields.uint32()
+        window, max_packet = fields.uint32(), fields.uint32()
         if kind in _FORWARDING:
             reason, text = conch.OPEN_ADMINISTRATIVELY_PROHIBITED, b"wit forwards nothing"
         elif kind != b"session":
@@ -145,38 +146,36 @@ class SshConnection(SSHService):
             struct.pack(">2L", remote_id, reason) + NS(text) + NS(b""),
         )
 
-    def _channel(self, packet: bytes) -> Channel:
+    def _channel(self, fields: Fields) -> Channel:
         """The channel that a message is for. Raises KeyError: the peer lost count."""
-        return self.channels[int.from_bytes(packet[:4], "big")]
+        return self.channels[fields.uint32()]
 
-    def _window_adjust(self, packet: bytes) -> None:
-        self._channel(packet).add_window(struct.unpack(">L", packet[4:8])[0])
+    def _window_adjust(self, fields: Fields) -> None:
+        self._channel(fields).add_window(fields.uint32())
 
-    def _data(self, packet: bytes) -> None:
-        (size,) = struct.unpack_from(">L", packet, 4)
-        if len(packet) != 8 + size:
-            raise ValueError("wrong length of channel data")
-        self._channel(packet).data_received(packet[8:])
+    def _data(self, fields: Fields) -> None:
+        self._channel(fields).data_received(fields.string())
 
-    def _extended_data(self, packet: bytes) -> None:
+    def _extended_data(self, fields: Fields) -> None:
         """No client has anything to say on standard error; it counts against the window."""
-        self._channel(packet).extended_data_received(getNS(packet[8:])[0])
+        channel = self._channel(fields)
+        fields.uint32()
+        channel.extended_data_received(fields.string())
 
-    def _eof(self, packet: bytes) -> None:
-        self._channel(packet).eof_received()
+    def _eof(self, fields: Fields) -> None:
+        self._channel(fields).eof_received()
 
-    def _close(self, packet: bytes) -> None:
-        channel = self._channel(packet)
+    def _close(self, fields: Fields) -> None:
+        channel = self._channel(fields)
         channel.close_received()
         del self.channels[channel.id]
         self._moved = self._now()
         self._goodbye_if_done()
 
-    def _request(self, packet: bytes) -> None:
+    def _request(self, fields: Fields) -> None:
         """Section 5.4; the channel answers itself, before it sends anything else."""
-        channel = self._channel(packet)
-        kind, rest = getNS(packet[4:])
-        channel.request_received(kind, bool(rest[0]), rest[1:])
+        channel, kind = self._channel(fields), fields.string()
+        channel.request_received(kind, fields.boolean(), fields)
 
     # -- what channels send --------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from twisted.conch.ssh.common import NS
 
+from wit.ssh.fields import Fields
+
 _SK_ECDSA = b"sk-ecdsa-sha2-nistp256@openssh.com"
 _SK_ED25519 = b"sk-ssh-ed25519@openssh.com"
 
@@ -50,33 +52,6 @@ _CURVES: dict[bytes, tuple[ec.EllipticCurve, hashes.HashAlgorithm]] = {
 }
 
 
-class _Fields:
-    """Reads the fields of an SSH structure (RFC 4251, section 5); raises ValueError."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def take(self, size: int) -> bytes:
-        if len(self._data) < size:
-            raise ValueError("truncated")
-        taken, self._data = self._data[:size], self._data[size:]
-        return taken
-
-    def string(self) -> bytes:
-        return self.take(int.from_bytes(self.take(4), "big"))
-
-    def mpint(self) -> int:
-        """A positive number: a negative one is an error here."""
-        data = self.string()
-        if data[:1] > b"\x7f":
-            raise ValueError("negative number")
-        return int.from_bytes(data, "big")
-
-    def end(self) -> None:
-        if self._data:
-            raise ValueError("trailing bytes")
-
-
 def key_type(algorithm: bytes) -> bytes:
     """The type of the keys that sign with ``algorithm``."""
     return b"ssh-rsa" if algorithm in _RSA_HASHES else algorithm
@@ -95,7 +70,7 @@ def verify(algorithm: bytes, blob: bytes, signature: bytes, message: bytes) -> b
     """Whether ``signature`` is one of ``message`` by the key ``blob``, made with ``algorithm``."""
     try:
         check = _parse_key(algorithm, blob)
-        fields = _Fields(signature)
+        fields = Fields(signature)
         if fields.string() != algorithm:
             return False
         check(fields, message)
@@ -104,14 +79,14 @@ def verify(algorithm: bytes, blob: bytes, signature: bytes, message: bytes) -> b
     return True
 
 
-_Check = Callable[[_Fields, bytes], None]
+_Check = Callable[[Fields, bytes], None]
 
 
 def _parse_key(algorithm: bytes, blob: bytes) -> _Check:
     """How to check a signature by this key. Raises ValueError for a key that is none."""
     if algorithm not in ALGORITHMS or len(blob) > MAX_BLOB:
         raise ValueError("unknown algorithm or oversized key")
-    fields = _Fields(blob)
+    fields = Fields(blob)
     if fields.string() != key_type(algorithm):
         raise ValueError("the key is of another type")
     check: _Check
@@ -129,14 +104,14 @@ def _parse_key(algorithm: bytes, blob: bytes) -> _Check:
     return check
 
 
-def _rsa(key: _Fields, algorithm: hashes.HashAlgorithm) -> _Check:
+def _rsa(key: Fields, algorithm: hashes.HashAlgorithm) -> _Check:
     """RFC 8332."""
     exponent, modulus = key.mpint(), key.mpint()
     if modulus.bit_length() not in _RSA_BITS or exponent.bit_length() > _RSA_EXPONENT_BITS:
         raise ValueError("RSA key of an unsupported size")
     public = rsa.RSAPublicNumbers(exponent, modulus).public_key()
 
-    def check(signature: _Fields, message: bytes) -> None:
+    def check(signature: Fields, message: bytes) -> None:
         # some clients drop the leading zeros of the number
         number = signature.string().rjust((modulus.bit_length() + 7) // 8, b"\0")
         signature.end()
@@ -149,7 +124,7 @@ def _ed25519(raw: bytes) -> _Check:
     """RFC 8709."""
     public = ed25519.Ed25519PublicKey.from_public_bytes(raw)
 
-    def check(signature: _Fields, message: bytes) -> None:
+    def check(signature: Fields, message: bytes) -> None:
         value = signature.string()
         signature.end()
         public.verify(value, message)
@@ -157,15 +132,15 @@ def _ed25519(raw: bytes) -> _Check:
     return check
 
 
-def _ecdsa(key: _Fields, curve_name: bytes) -> _Check:
+def _ecdsa(key: Fields, curve_name: bytes) -> _Check:
     """RFC 5656."""
     if key.string() != curve_name:
         raise ValueError("the key is on another curve")
     curve, algorithm = _CURVES[curve_name]
     public = ec.EllipticCurvePublicKey.from_encoded_point(curve, key.string())
 
-    def check(signature: _Fields, message: bytes) -> None:
-        numbers = _Fields(signature.string())
+    def check(signature: Fields, message: bytes) -> None:
+        numbers = Fields(signature.string())
         signature.end()
         r, s = numbers.mpint(), numbers.mpint()
         numbers.end()
@@ -177,14 +152,14 @@ def _ecdsa(key: _Fields, curve_name: bytes) -> _Check:
 def _security_key(inner: _Check, application: bytes) -> _Check:
     """OpenSSH PROTOCOL.u2f, "SSH U2F Signatures": the token signs hashes, flags and a counter."""
 
-    def check(signature: _Fields, message: bytes) -> None:
+    def check(signature: Fields, message: bytes) -> None:
         value = signature.string()
         flags, counter = signature.take(1), signature.take(4)
         signature.end()
         if not flags[0] & _USER_PRESENT:
             raise ValueError("nobody touched the security key")
         signed = sha256(application).digest() + flags + counter + sha256(message).digest()
-        inner(_Fields(NS(value)), signed)
+        inner(Fields(NS(value)), signed)
 
     return check
 

@@ -28,6 +28,7 @@ from zope.interface import implementer
 from wit import __version__
 from wit.ssh.auth import UserAuth
 from wit.ssh.connection import SshConnection
+from wit.ssh.fields import Fields
 from wit.ssh.packets import CIPHERS, MACS, PacketError, PacketKeys, PacketReader, PacketWriter
 from wit.ssh.signatures import ALGORITHMS
 
@@ -301,7 +302,7 @@ class SshTransport(conch.SSHServerTransport):
 
     def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
         """One sign-in a connection, and it is the only service that can be asked for."""
-        name, _ = getNS(packet)
+        name = Fields(packet).string()
         if name != b"ssh-userauth" or self.service is not None:
             self.sendDisconnect(conch.DISCONNECT_SERVICE_NOT_AVAILABLE, b"no such service")
             return

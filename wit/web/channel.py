@@ -317,7 +317,9 @@ class Channel(Protocol):
             self.loseConnection()
 
     def check(self) -> None:
-        """Called by the site once a second: end the connection if the client is too slow."""
+        """Called by the site about once a second: end the connection if the client is too slow."""
+        if self._state is State.CLOSED:
+            return
         if self.pace.answer.waiting:
             unsent = self._send_queue()
             self.pace.answer.moved(abs(unsent - self._unsent))

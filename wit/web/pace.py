@@ -33,19 +33,17 @@ class Meter:
     def __init__(self, idle_seconds: float, rate: float) -> None:
         self._idle_seconds = idle_seconds
         self._rate = rate
-        self._since: float | None = None
+        self.waiting = False
+        self._since = 0.0
         self._still_since = 0.0
         self._waited = 0.0
         self._moved = 0
         self._seen = 0
 
-    @property
-    def waiting(self) -> bool:
-        return self._since is not None
-
     def start(self, now: float) -> None:
         """We wait for the client from now on."""
-        if self._since is None:
+        if not self.waiting:
+            self.waiting = True
             self._since = self._still_since = now
 
     def moved(self, count: int) -> None:
@@ -54,13 +52,13 @@ class Meter:
 
     def stop(self, now: float) -> None:
         """The client's turn is over. What it took so far still counts for the average."""
-        if self._since is not None:
+        if self.waiting:
+            self.waiting = False
             self._waited += now - self._since
-            self._since = None
 
     def overdue(self, now: float) -> bool:
         """Whether the client is too slow; called about once a second."""
-        if self._since is None:
+        if not self.waiting:
             return False
         if self._moved != self._seen:
             self._seen = self._moved
@@ -114,8 +112,8 @@ class Pace:
     def overdue(self) -> bool:
         """Whether the connection must be ended now."""
         now = self._now()
-        return (
-            (self._deadline is not None and now >= self._deadline)
-            or self.body.overdue(now)
-            or self.answer.overdue(now)
+        if self._deadline is not None and now >= self._deadline:
+            return True
+        return (self.body.waiting and self.body.overdue(now)) or (
+            self.answer.waiting and self.answer.overdue(now)
         )

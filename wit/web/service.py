@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -24,7 +24,8 @@ ABORT_SECONDS = 5.0
 class HttpService:
     """One site on its endpoints.
 
-    ``addresses`` are those it listens on, as people would type them.
+    ``addresses`` are those it listens on, as people would type them. ``on_stop`` is called
+    when stopping begins, before anything else.
     """
 
     log = Logger()
@@ -37,6 +38,7 @@ class HttpService:
         *,
         grace_seconds: float = 0.0,
         name: str = "http",
+        on_stop: Callable[[], object] | None = None,
     ) -> None:
         self.site = site
         self.addresses: list[str] = []
@@ -44,6 +46,7 @@ class HttpService:
         self._runtime = runtime
         self._grace_seconds = grace_seconds
         self._name = name
+        self._on_stop = on_stop
         self._ports: list[IListeningPort] = []
         self._tls: list[ReloadableTls] = []
 
@@ -77,7 +80,8 @@ class HttpService:
 
     async def stop(self, grace: float | None = None) -> None:
         """Stop accepting; let running requests end within ``grace`` seconds; cut the rest."""
-        self.site.stopping = True
+        if self._on_stop is not None:
+            self._on_stop()
         await self._stop_listening()
         self.site.finish_up()
         await self._wait_for_none(self._grace_seconds if grace is None else grace)

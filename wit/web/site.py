@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 
 from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory
@@ -21,8 +22,11 @@ from wit.web.streaming import Handler, Request
 Route = Callable[[Request], Handler | None]
 """Knows the handlers of some paths; None for all others."""
 
-TICK_SECONDS = 1.0
-"""How often the connections are looked at."""
+TICK_SECONDS = 0.125
+"""How often the site's time goes on."""
+
+CHECK_SECONDS = 1.0
+"""How often each connection is looked at: a share of them at each tick, so that a tick is short."""
 
 MAX_TICK = 5.0
 """What a tick counts at most: after a jump of the wall clock nobody is suddenly overdue."""
@@ -35,7 +39,7 @@ class WebSite(Factory):
     """All connections of one site, on however many endpoints.
 
     ``now`` is the site's own time in seconds, for the limits of :mod:`wit.web.pace`: it goes on
-    once a second and never jumps.
+    with every tick and never jumps.
     """
 
     log = Logger()
@@ -49,8 +53,6 @@ class WebSite(Factory):
         metrics: Metrics,
     ) -> None:
         self.limits = limits
-        self.peers = Peers(limits.trusted_proxies)
-        self.cors = Cors(limits.cors_origins)
         self.now = 0.0
         self.stopping = False
         self.connections: set[Channel] = set()
@@ -59,6 +61,8 @@ class WebSite(Factory):
         self._runtime = runtime
         self._ticked = 0.0
         self._timer: IDelayedCall | None = None
+        self._unchecked: list[Channel] = []
+        self._share = 0
         self._open = metrics.open_connections.labels("http")
         self._outcomes = {
             outcome: metrics.requests.labels("http", outcome)
@@ -66,6 +70,18 @@ class WebSite(Factory):
         }
         self._full_since: float | None = None
         self._tick_headers()
+
+    @property
+    def limits(self) -> config.Server:
+        """The settings, which may be replaced while the site runs; open connections keep their
+        time limits. Raises ConfigError, and then the old ones stay."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: config.Server) -> None:
+        self.peers = Peers(limits.trusted_proxies)
+        self.cors = Cors(limits.cors_origins)
+        self._limits = limits
 
     # connections
 
@@ -103,7 +119,14 @@ class WebSite(Factory):
         self.now += min(max(seconds - self._ticked, 0.0), MAX_TICK)
         self._ticked = seconds
         self._tick_headers()
-        for channel in list(self.connections):
+        if not self._unchecked:
+            self._unchecked = list(self.connections)
+            self._share = ceil(len(self._unchecked) * TICK_SECONDS / CHECK_SECONDS)
+        share, self._unchecked = (
+            self._unchecked[: self._share],
+            self._unchecked[self._share :],
+        )
+        for channel in share:
             channel.check()
         if not self.numPorts and not self.connections:
             self._stop_ticking()

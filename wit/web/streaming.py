@@ -97,7 +97,7 @@ class Request(server.Request):
     """For the access log."""
 
     def __init__(self, channel: Channel) -> None:
-        super().__init__(channel, parsePOSTFormSubmission=False)
+        super().__init__(channel, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
         self._context = channel.site
         self._sink: ConsumerSink | None = None
         self._work: Deferred[None] | None = None
@@ -137,11 +137,6 @@ class Request(server.Request):
             self.trace_id.encode(),
             self._context.cors.headers(self.requestHeaders),
         )
-
-    @property
-    def server_stopping(self) -> bool:
-        """Whether the site takes no further requests."""
-        return self._context.stopping
 
     # answering
 

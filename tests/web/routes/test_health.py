@@ -14,7 +14,6 @@ from wit.config import Config
 from wit.db.port import DatabaseUnavailable
 from wit.metrics import Metrics
 from wit.runtime import Runtime
-from wit.web.channel import Channel
 from wit.web.routes import health as health_room
 from wit.web.routes.health import Health
 
@@ -96,6 +95,7 @@ def test_a_database_that_hangs_is_not_waited_for(
 @pytest.mark.attack(70)
 def test_readiness(
     site: Online,
+    health: Health,
     pings: Pings,
     metrics: Metrics,
     tmp_path: Path,
@@ -128,8 +128,7 @@ def test_readiness(
     assert list(ask(site, b"/readyz")[1]["problems"]) == ["repositories"]
     (tmp_path / "repos").mkdir()
 
-    site.site.stopping = True
-    site.site.buildProtocol = lambda address: Channel(site.site)  # type: ignore[method-assign]
+    health.stopping = True
     assert list(ask(site, b"/readyz")[1]["problems"]) == ["stopping"]
 
 

@@ -41,13 +41,17 @@ class Pinged(Protocol):
 
 
 class Health:
-    """Looks at what the daemon needs. Each finding is also a ``degraded`` metric."""
+    """Looks at what the daemon needs. Each finding is also a ``degraded`` metric.
+
+    ``stopping`` is set by whoever stops the daemon: no balancer shall send more then.
+    """
 
     log = Logger()
 
     def __init__(
         self, settings: config.Config, runtime: Runtime, metrics: Metrics, database: Pinged
     ) -> None:
+        self.stopping = False
         self._settings = settings
         self._runtime = runtime
         self._database = database
@@ -84,7 +88,7 @@ class Health:
 
     async def readyz(self, request: Request) -> None:
         problems = await self.problems()
-        if request.server_stopping:
+        if self.stopping:
             problems["stopping"] = "the server is stopping"
         request.setHeader(b"Cache-Control", b"no-store")
         request.answer(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from klein import Klein
 
 from tests.web.harness import Online
 from tests.web.routes.standin import Credentials, Traffic
@@ -14,24 +15,22 @@ from wit.config import Config, Server
 from wit.errors import ConfigError
 from wit.metrics import Metrics
 from wit.runtime import Runtime
-from wit.web.app import make_site
+from wit.web.klein_door import KleinDoor
+from wit.web.routes.git import GitDoor
 from wit.web.routes.health import Health
+from wit.web.routes.repos import add_routes
 from wit.web.service import HttpService
 from wit.web.site import WebSite
 
 
 def site_of(runtime: Runtime, settings: Config) -> WebSite:
     metrics = Metrics()
-    return make_site(
-        settings,
-        runtime,
-        metrics,
-        health=Health(settings, runtime, metrics, Pings()),
-        gate=Gate(),
-        credentials=Credentials(),
-        traffic=Traffic(runtime, settings.data_dir),
-        sync=sync,
-    )
+    app = Klein()
+    add_routes(app, Gate(), Credentials(), sync)
+    git_door = GitDoor(Traffic(runtime, settings.data_dir), Credentials(), settings, metrics)
+    health = Health(settings, runtime, metrics, Pings())
+    routes = [git_door.route, health.route(), KleinDoor(app).route]
+    return WebSite(routes, settings.server, runtime, metrics)
 
 
 def test_every_group_of_routes_is_there(
@@ -62,3 +61,13 @@ def test_every_group_of_routes_is_there(
 def test_wrong_proxies_are_a_configuration_error(runtime: Runtime, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="trusted_proxies"):
         site_of(runtime, Config(tmp_path, server=Server(trusted_proxies=("10.0.0.0/33",))))
+
+
+def test_settings_can_be_replaced_while_the_site_runs(runtime: Runtime, tmp_path: Path) -> None:
+    site = site_of(runtime, Config(tmp_path))
+    site.limits = Server(max_connections=0, trusted_proxies=("10.0.0.0/8",))
+    assert site.buildProtocol(None) is None
+    assert site.peers.trusted("10.1.2.3")
+    with pytest.raises(ConfigError):
+        site.limits = Server(trusted_proxies=("nonsense",))
+    assert site.peers.trusted("10.1.2.3")

@@ -1,0 +1,150 @@
+"""One daemon per database engine for the whole session, the people on it, and their ways in."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tests.support.daemon import PASSWORD, Daemon, commit, git
+from wit import config_sources
+from wit.core import Core
+from wit.git.names import parse_full_name
+from wit.runtime import Runtime
+
+Run = Callable[[Any], Any]
+
+_numbers = itertools.count(1)
+
+
+@attrs.frozen
+class Person:
+    name: str
+    token: str
+    key: Path
+    password: str = PASSWORD
+
+
+@attrs.define
+class Site:
+    """The daemon and the people on it."""
+
+    daemon: Daemon
+    alice: Person
+    """Owner of what the tests make."""
+    bob: Person
+    """A user without any rights."""
+    run: Run
+    runtime: Runtime
+    _core: Core | None = None
+
+    def do(self, work: Callable[[Core], Awaitable[Any]]) -> Any:
+        """What a ``wit`` command does beside the daemon, without a new Python for each."""
+
+        async def with_core() -> Any:
+            if self._core is None:
+                config = config_sources.load(
+                    self.daemon.data_dir, {}, self.daemon.environment, write_default=False
+                )
+                self._core = Core(config, self.runtime)
+                await self._core.open()
+            return await work(self._core)
+
+        return self.run(with_core())
+
+    def create(self, name: str, *, private: bool = True, object_format: str = "sha1") -> str:
+        """An empty repository."""
+        full_name = parse_full_name(name)
+        self.do(
+            lambda core: core.repos.create(
+                full_name, private=private, object_format=object_format
+            )
+        )
+        return name
+
+    def disk(self, name: str) -> Path:
+        """The folder of a repository."""
+        return self.daemon.data_dir / "repos" / f"{name}.git"
+
+    def close(self) -> None:
+        if self._core is not None:
+            self.run(self._core.close())
+            self._core = None
+
+
+@attrs.frozen
+class Door:
+    """One way for git: a protocol, a version of it, and a person."""
+
+    site: Site
+    kind: str
+    version: int
+    person: Person | None
+
+    def url(self, name: str) -> str:
+        if self.kind == "ssh":
+            return self.site.daemon.ssh_url(name)
+        if self.person is None:
+            return self.site.daemon.url(name)
+        return self.site.daemon.url(name, self.person.name, self.person.token)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        if self.kind == "http":
+            return {}
+        assert self.person is not None
+        return self.site.daemon.ssh_environment(self.person.key)
+
+    def git(self, *arguments: str, cwd: Path | None = None, check: bool = True):  # type: ignore[no-untyped-def]
+        """git with this protocol version and these credentials."""
+        return git(
+            "-c", f"protocol.version={self.version}", *arguments, cwd=cwd, env=self.environment,
+            check=check,
+        )  # fmt: skip
+
+    def as_(self, person: Person | None) -> Door:
+        return attrs.evolve(self, person=person)
+
+
+def open_site(daemon: Daemon, folder: Path, run: Run, runtime: Runtime) -> Iterator[Site]:
+    """Start ``daemon`` and give it two users; when told to go on, stop it, which must go well."""
+    daemon.start()
+    site = None
+    try:
+        people = [
+            Person(name, daemon.user(name, admin=name == "alice"), daemon.key(name, folder))
+            for name in ("alice", "bob")
+        ]
+        site = Site(daemon, people[0], people[1], run, runtime)
+        yield site
+    finally:
+        if site is not None:
+            site.close()
+        status = daemon.stop()
+    assert status == 0, daemon.log()
+
+
+def new_name() -> str:
+    """A repository name of alice's that nobody has used in this session."""
+    return f"alice/r{next(_numbers)}"
+
+
+def make_work(folder: Path) -> Path:
+    """A working copy with three commits, a branch and two tags."""
+    git("init", "-q", str(folder))
+    commit(folder, "one")
+    commit(folder, "dir/two")
+    git("tag", "light", cwd=folder)
+    git("branch", "side", cwd=folder)
+    commit(folder, "three")
+    git("tag", "-a", "-m", "annotated", "v1.0", cwd=folder)
+    return folder
+
+
+def refs(folder: Path | str) -> dict[str, str]:
+    """Refs of a repository on this machine: name to id."""
+    listed = git("-C", str(folder), "for-each-ref", "--format=%(refname) %(objectname)").stdout
+    return dict(line.split() for line in listed.splitlines())
