@@ -12,7 +12,8 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -27,6 +28,13 @@ BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 MIB = 1024 * 1024
 
 
+def git_seconds(
+    *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> float:
+    """Seconds that one git command took."""
+    return timed(lambda: fixtures.git(*arguments, cwd=cwd, env=env))
+
+
 @attrs.define
 class Bench:
     """The servers side by side, and a folder that goes away."""
@@ -38,18 +46,18 @@ class Bench:
     wit: Wit
     http: HttpBackend
     ssh: OpenSsh
+    our_cpu: measure.CpuAccount
+    peer_cpu: measure.CpuAccount
     counter: int = 0
 
     def fresh(self) -> Path:
         self.counter += 1
         return self.folder / f"work{self.counter}"
 
-    def clone(self, url: str, **extra: str) -> float:
+    def clone(self, url: str, env: Mapping[str, str] | None = None) -> float:
         target = self.fresh()
         try:
-            return timed(
-                lambda: fixtures.git("clone", "-q", "--bare", url, str(target), **extra)
-            )
+            return git_seconds("clone", "-q", "--bare", url, str(target), env=env)
         finally:
             shutil.rmtree(target, ignore_errors=True)
 
@@ -76,16 +84,24 @@ def _ssh(key: Path) -> dict[str, str]:
 def clone_http_first(b: Bench) -> list[Result]:
     results = []
     for name, path, rounds in (("large", b.large, b.rounds), ("small", b.small, b.rounds * 3)):
+
         def ours(name: str = name) -> float:
             b.wit.restart()  # nothing is cached in a daemon that has just started
             return b.clone(b.wit.url(name))
 
         mine, theirs = measure.alternate(
-            rounds, ours, lambda path=path: b.clone(f"file://{path}")  # type: ignore[misc]
+            rounds,
+            ours,
+            lambda path=path: b.clone(f"file://{path}"),  # type: ignore[misc]
         )
         results.append(
-            compare(f"full clone over HTTP, first time ({name})", "git clone file://", mine, theirs,
-                    at_most=1.10)
+            compare(
+                f"full clone over HTTP, first time ({name})",
+                "git clone file://",
+                mine,
+                theirs,
+                at_most=1.10,
+            )
         )
     return results
 
@@ -95,35 +111,44 @@ def clone_http_cached(b: Bench) -> list[Result]:
     for name, path in (("large", b.large), ("small", b.small)):
         body = clients.clone_request(path)
         url = b.wit.url(name)
+        b.our_cpu.add(b.wit.pids)
         clients.receive_only(url, body)
         many = 1 if name == "large" else 20
 
-        def spent(pids: list[int], url: str, body: bytes = body, many: int = many) -> float:
-            before = measure.cpu_seconds(pids)
+        def spent(
+            account: measure.CpuAccount, url: str, body: bytes = body, many: int = many
+        ) -> float:
+            before = account.seconds()
             for _ in range(many):
                 clients.receive_only(url, body)
-            return (measure.cpu_seconds(pids) - before) / many
+            return (account.seconds() - before) / many
 
         mine, theirs = measure.alternate(
             b.rounds,
-            lambda url=url: spent(b.wit.pids, url),  # type: ignore[misc]
-            lambda name=name: spent(b.http.pids, b.http.url(f"{name}.git")),  # type: ignore[misc]
+            lambda url=url: spent(b.our_cpu, url),  # type: ignore[misc]
+            lambda name=name: spent(b.peer_cpu, b.http.url(f"{name}.git")),  # type: ignore[misc]
         )
         results.append(
-            compare(f"full clone over HTTP, pack cached: server CPU ({name})",
-                    "http-backend behind nginx", mine, theirs, at_most=0.25, unit="CPU s")
+            compare(
+                f"full clone over HTTP, pack cached: server CPU ({name})",
+                "http-backend behind nginx",
+                mine,
+                theirs,
+                at_most=0.25,
+                unit="CPU s",
+            )
         )
     return results
 
 
 def eight_clones(b: Bench) -> list[Result]:
     body = clients.clone_request(b.large)
-    peaks: dict[str, list[int]] = {"ours": [], "peer": []}
+    peaks: dict[str, list[measure.PeakMemory]] = {"ours": [], "peer": []}
 
     def measured(kind: str, pids: list[int], url: str) -> float:
         with measure.PeakMemory(pids) as used:
             seconds = clients.at_once(8, url, body)
-        peaks[kind].append(used.peak)
+        peaks[kind].append(used)
         return seconds
 
     def ours() -> float:
@@ -133,31 +158,58 @@ def eight_clones(b: Bench) -> list[Result]:
     mine, theirs = measure.alternate(
         b.rounds, ours, lambda: measured("peer", b.http.pids, b.http.url("large.git"))
     )
-    memory = [statistics.median(peaks[kind]) / MIB for kind in ("ours", "peer")]
+
+    def peak(kind: str, what: str) -> float:
+        sizes: list[int] = [getattr(used, what) for used in peaks[kind]]
+        return statistics.median(sizes) / MIB
+
+    against = "http-backend behind nginx"
     return [
-        compare("8 clones of one tip at once: until all have the last byte",
-                "http-backend behind nginx", mine, theirs, at_most=0.35),
-        compare("the same 8 clones: peak memory of daemon and git", "http-backend behind nginx",
-                memory[0], memory[1], at_most=0.25, unit="MiB"),
+        compare(
+            "8 clones of one tip at once: until all have the last byte",
+            against,
+            mine,
+            theirs,
+            at_most=0.35,
+        ),
+        compare(
+            "the same 8 clones: peak memory of daemon and git, RSS",
+            against,
+            peak("ours", "rss"),
+            peak("peer", "rss"),
+            at_most=0.25,
+            unit="MiB",
+        ),
+        compare(
+            "the same, PSS (shared pages once)",
+            against,
+            peak("ours", "pss"),
+            peak("peer", "pss"),
+            at_most=0.25,
+            unit="MiB",
+        ),
     ]
 
 
 def clone_ssh(b: Bench) -> list[Result]:
     def ours() -> float:
         b.wit.restart()
-        return b.clone(b.wit.ssh_url("large"), **b.our_ssh())
+        return b.clone(b.wit.ssh_url("large"), b.our_ssh())
 
-    large = measure.alternate(
-        b.rounds, ours, lambda: b.clone(b.ssh.url("large.git"), **b.peer_ssh())
-    )
+    large = measure.alternate(b.rounds, ours, lambda: b.clone(b.ssh.url("large.git"), b.peer_ssh()))
     small = measure.alternate(
         b.rounds * 3,
-        lambda: b.clone(b.wit.ssh_url("small"), **b.our_ssh()),
-        lambda: b.clone(b.ssh.url("small.git"), **b.peer_ssh()),
+        lambda: b.clone(b.wit.ssh_url("small"), b.our_ssh()),
+        lambda: b.clone(b.ssh.url("small.git"), b.peer_ssh()),
     )
     return [
-        compare(f"full clone over SSH ({name})", "OpenSSH sshd with git-shell", mine, theirs,
-                at_most=1.15)
+        compare(
+            f"full clone over SSH ({name})",
+            "OpenSSH sshd with git-shell",
+            mine,
+            theirs,
+            at_most=1.15,
+        )
         for name, (mine, theirs) in (("large", large), ("small", small))
     ]
 
@@ -173,8 +225,14 @@ def polls(b: Bench) -> list[Result]:
             ),
         )
         results.append(
-            compare(f"v2 ls-refs polls, 16 at once ({name})", "http-backend behind nginx",
-                    mine, theirs, at_least=4.0, unit="/s")
+            compare(
+                f"v2 ls-refs polls, 16 at once ({name})",
+                "http-backend behind nginx",
+                mine,
+                theirs,
+                at_least=4.0,
+                unit="/s",
+            )
         )
     return results
 
@@ -186,17 +244,27 @@ def small_work(b: Bench) -> list[Result]:
     rounds = b.rounds * 5
     for name, path in (("small", b.small), ("large", b.large)):
         for door, against, ours, peer, extra in (
-            ("SSH", "OpenSSH sshd", b.wit.ssh_url(name),
-             b.ssh.url(f"{name}.git"), (b.our_ssh(), b.peer_ssh())),
-            ("HTTP", "http-backend behind nginx", b.wit.url(name, signed_in=True),
-             b.http.url(f"{name}.git"), ({}, {})),
+            (
+                "SSH",
+                "OpenSSH sshd",
+                b.wit.ssh_url(name),
+                b.ssh.url(f"{name}.git"),
+                (b.our_ssh(), b.peer_ssh()),
+            ),
+            (
+                "HTTP",
+                "http-backend behind nginx",
+                b.wit.url(name, signed_in=True),
+                b.http.url(f"{name}.git", signed_in=True),
+                ({}, {}),
+            ),
         ):
             goal = 1.0 if door == "SSH" else 1.1
             if door == "SSH":
                 mine, theirs = measure.alternate(
                     rounds,
-                    lambda: timed(lambda: fixtures.git("ls-remote", "-q", ours, **extra[0])),  # noqa: B023
-                    lambda: timed(lambda: fixtures.git("ls-remote", "-q", peer, **extra[1])),  # noqa: B023
+                    partial(git_seconds, "ls-remote", "-q", ours, env=extra[0]),
+                    partial(git_seconds, "ls-remote", "-q", peer, env=extra[1]),
                 )
                 results.append(
                     compare(f"ls-remote over {door} ({name})", against, mine, theirs, at_most=goal)
@@ -216,26 +284,35 @@ def small_work(b: Bench) -> list[Result]:
                         "commit-tree", tree, "-p", "HEAD", "-m", f"change {b.counter}", cwd=work
                     ).strip()
                     branch = f"refs/heads/{door}-{number}"
-                    pushes[url].append(timed(lambda: fixtures.git(
-                        "push", "-q", url, f"{made}:{branch}", cwd=work, **environment  # noqa: B023
-                    )))
-                    fetches[url].append(timed(lambda: fixtures.git(
-                        "--git-dir", str(reader), "fetch", "-q", "--no-tags", url,  # noqa: B023
-                        f"{branch}:refs/fetched/{b.counter}", **environment,  # noqa: B023
-                    )))
-                    fixtures.git("push", "-q", url, f":{branch}", cwd=work, **environment)
+                    pushes[url].append(
+                        git_seconds(
+                            "push", "-q", url, f"{made}:{branch}", cwd=work, env=environment
+                        )
+                    )
+                    fetches[url].append(
+                        git_seconds(
+                            *("--git-dir", str(reader), "fetch", "-q", "--no-tags", url),
+                            f"{branch}:refs/fetched/{b.counter}",
+                            env=environment,
+                        )
+                    )
+                    fixtures.git("push", "-q", url, f":{branch}", cwd=work, env=environment)
             for what, taken in (("fetch of one commit", fetches), ("push of one commit", pushes)):
                 results.append(
-                    compare(f"{what} over {door} ({name})", against,
-                            statistics.median(taken[ours]), statistics.median(taken[peer]),
-                            at_most=goal)
+                    compare(
+                        f"{what} over {door} ({name})",
+                        against,
+                        statistics.median(taken[ours]),
+                        statistics.median(taken[peer]),
+                        at_most=goal,
+                    )
                 )
     return results
 
 
 def push_large(b: Bench) -> list[Result]:
     def push(url: str) -> float:
-        return timed(lambda: fixtures.git("--git-dir", str(b.large), "push", "-q", "--mirror", url))
+        return git_seconds("--git-dir", str(b.large), "push", "-q", "--mirror", url)
 
     def ours() -> float:
         b.counter += 1
@@ -251,13 +328,20 @@ def push_large(b: Bench) -> list[Result]:
         path = b.peer_http_path(f"pushed{b.counter}.git")
         fixtures.git("init", "-q", "--bare", str(path))
         try:
-            return push(b.http.url(path.name))
+            return push(b.http.url(path.name, signed_in=True))
         finally:
             shutil.rmtree(path)
 
     mine, theirs = measure.alternate(b.rounds, ours, peer)
-    return [compare("push of the whole large repository over HTTP", "http-backend behind nginx",
-                    mine, theirs, at_most=1.1)]
+    return [
+        compare(
+            "push of the whole large repository over HTTP",
+            "http-backend behind nginx",
+            mine,
+            theirs,
+            at_most=1.1,
+        )
+    ]
 
 
 def memory(b: Bench) -> list[Result]:
@@ -294,10 +378,17 @@ def memory(b: Bench) -> list[Result]:
         ("with 50 clients that stopped reading", stalled_clients),
     ):
         used = grown(work)
-        results.append(Result(
-            f"daemon's peak memory {what}", f"+ {used:.0f} MiB", "itself idle", "0", None,
-            "+ ≤ 64 MiB", used <= 64,
-        ))
+        results.append(
+            Result(
+                f"daemon's peak memory {what}",
+                f"+ {used:.0f} MiB",
+                "itself idle",
+                "0",
+                None,
+                "+ ≤ 64 MiB",
+                used <= 64,
+            )
+        )
     return results
 
 
@@ -305,8 +396,15 @@ def start_up(b: Bench) -> list[Result]:
     warm = statistics.median(b.wit.restart() for _ in range(b.rounds))
     first = b.wit.first_answer
     return [
-        Result(f"start-up to first answer ({what})", f"{seconds:.2f} s", "–", "–", None, "< 2 s",
-               seconds < 2)
+        Result(
+            f"start-up to first answer ({what})",
+            f"{seconds:.2f} s",
+            "–",
+            "–",
+            None,
+            "< 2 s",
+            seconds < 2,
+        )
         for what, seconds in (("empty data folder", first), ("restart", warm))
     ]
 
@@ -330,8 +428,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=fixtures.CACHE.parent if
-                                   fixtures.CACHE.parent.exists() else None))
+    folder = Path(
+        tempfile.mkdtemp(
+            prefix="bench-", dir=fixtures.CACHE.parent if fixtures.CACHE.parent.exists() else None
+        )
+    )
     os.environ.pop("GIT_DIR", None)
     large, small = fixtures.large(), fixtures.small()
     peer_repositories = folder / "peer"
@@ -344,7 +445,9 @@ def main() -> int:
     wit = Wit(folder / "wit", {"large": large, "small": small})
     http = HttpBackend(folder / "nginx", peer_repositories)
     ssh = OpenSsh(folder / "sshd", peer_repositories)
-    bench = Bench(folder, options.rounds, large, small, wit, http, ssh)
+    our_cpu, peer_cpu = measure.CpuAccount("wit"), measure.CpuAccount("peer")
+    peer_cpu.add(http.pids)
+    bench = Bench(folder, options.rounds, large, small, wit, http, ssh, our_cpu, peer_cpu)
     lines = [measure.HEADER]
     print(measure.HEADER, flush=True)
     missed = 0
@@ -359,6 +462,8 @@ def main() -> int:
     finally:
         for server in (ssh, http, wit):
             server.stop()
+        our_cpu.close()
+        peer_cpu.close()
         shutil.rmtree(folder, ignore_errors=True)
     if options.write:
         write_report(lines, options.rounds)

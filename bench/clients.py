@@ -26,16 +26,30 @@ def clone_request(repository: Path) -> bytes:
     refs = git("--git-dir", str(repository), "for-each-ref", "--format=%(objectname)").split()
     wants = b"".join(pkt(f"want {oid}\n") for oid in dict.fromkeys(refs))
     return (
-        pkt("command=fetch") + pkt("agent=git/2.39.5") + pkt("object-format=sha1") + b"0001"
-        + pkt("thin-pack") + pkt("no-progress") + pkt("ofs-delta") + wants + pkt("done\n") + b"0000"
+        pkt("command=fetch")
+        + pkt("agent=git/2.39.5")
+        + pkt("object-format=sha1")
+        + b"0001"
+        + pkt("thin-pack")
+        + pkt("no-progress")
+        + pkt("ofs-delta")
+        + wants
+        + pkt("done\n")
+        + b"0000"
     )
 
 
 def ls_refs_request() -> bytes:
     return (
-        pkt("command=ls-refs\n") + pkt("agent=git/2.39.5") + pkt("object-format=sha1") + b"0001"
-        + pkt("peel\n") + pkt("symrefs\n") + pkt("ref-prefix refs/heads/\n")
-        + pkt("ref-prefix refs/tags/\n") + b"0000"
+        pkt("command=ls-refs\n")
+        + pkt("agent=git/2.39.5")
+        + pkt("object-format=sha1")
+        + b"0001"
+        + pkt("peel\n")
+        + pkt("symrefs\n")
+        + pkt("ref-prefix refs/heads/\n")
+        + pkt("ref-prefix refs/tags/\n")
+        + b"0000"
     )
 
 
@@ -98,9 +112,19 @@ def polls_per_second(url: str, folder: Path, connections: int = 16, seconds: int
         'wrk.headers["Git-Protocol"] = "version=2"\n'
     )
     done = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script),
-         f"{url}/git-upload-pack"],
-        capture_output=True, text=True, env=os.environ, check=True,
+        [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            "-s",
+            str(script),
+            f"{url}/git-upload-pack",
+        ],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        check=True,
     )
     if "Non-2xx" in done.stdout:
         raise RuntimeError(done.stdout)

@@ -7,7 +7,7 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "bench"
@@ -20,16 +20,24 @@ def environment() -> dict[str, str]:
     """git without the configuration of the person who measures."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     clean.update(
-        HOME=str(CACHE), GIT_CONFIG_NOSYSTEM="1", GIT_TERMINAL_PROMPT="0",
-        GIT_AUTHOR_NAME="Bench", GIT_AUTHOR_EMAIL="bench@example.org",
-        GIT_COMMITTER_NAME="Bench", GIT_COMMITTER_EMAIL="bench@example.org",
+        HOME=str(CACHE),
+        GIT_CONFIG_NOSYSTEM="1",
+        GIT_TERMINAL_PROMPT="0",
+        GIT_AUTHOR_NAME="Bench",
+        GIT_AUTHOR_EMAIL="bench@example.org",
+        GIT_COMMITTER_NAME="Bench",
+        GIT_COMMITTER_EMAIL="bench@example.org",
     )
     return clean
 
 
-def git(*arguments: str, cwd: Path | None = None, **extra: str) -> str:
+def git(*arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
     done = subprocess.run(
-        ["git", *arguments], cwd=cwd, env={**environment(), **extra}, capture_output=True, text=True,
+        ["git", *arguments],
+        cwd=cwd,
+        env={**environment(), **(env or {})},
+        capture_output=True,
+        text=True,
         stdin=subprocess.DEVNULL,
     )
     if done.returncode != 0:
@@ -58,7 +66,8 @@ def _made(name: str, commits: int, size: int) -> Path:
     print(f"making {name}: {commits} commits, {size // 1024} KiB of packs", flush=True)
     importer = subprocess.Popen(
         ["git", "--git-dir", str(path), "fast-import", "--quiet"],
-        stdin=subprocess.PIPE, env=environment(),
+        stdin=subprocess.PIPE,
+        env=environment(),
     )
     assert importer.stdin is not None
     for piece in _stream(commits, size):

@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.fixtures import environment
 
 WORKERS = 8
+USER, PASSWORD = "bench", "bench-password"
 
 
 def free_port() -> int:
@@ -53,7 +54,9 @@ class HttpBackend:
         backend = Path(subprocess.check_output(["git", "--exec-path"], text=True).strip())
         self._wrap = subprocess.Popen(
             [program("fcgiwrap"), "-c", str(WORKERS), "-s", f"unix:{socket_path}"],
-            env=environment(), stdin=subprocess.DEVNULL, start_new_session=True,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
         while not socket_path.exists():
             time.sleep(0.01)
@@ -77,7 +80,18 @@ http {{
     keepalive_requests 1000000;
     server {{
         listen 127.0.0.1:{self.port};
-        location / {{
+        location /auth/ {{
+            auth_basic "bench";
+            auth_basic_user_file {folder}/users;
+            rewrite ^/auth(/.*)$ $1 break;
+            include {folder}/backend.conf;
+        }}
+        location / {{ include {folder}/backend.conf; }}
+    }}
+}}
+""")
+        (folder / "users").write_text(f"{USER}:{{PLAIN}}{PASSWORD}\n")
+        (folder / "backend.conf").write_text(f"""
             fastcgi_pass unix:{socket_path};
             fastcgi_read_timeout 600s;
             fastcgi_buffering off;
@@ -87,16 +101,13 @@ http {{
             fastcgi_param GIT_HTTP_EXPORT_ALL 1;
             fastcgi_param HOME {folder};
             fastcgi_param REMOTE_USER bench;
-            fastcgi_param PATH_INFO $uri;
+            fastcgi_param PATH_INFO $fastcgi_script_name;
             fastcgi_param QUERY_STRING $query_string;
             fastcgi_param REQUEST_METHOD $request_method;
             fastcgi_param CONTENT_TYPE $content_type;
             fastcgi_param CONTENT_LENGTH $content_length;
             fastcgi_param HTTP_CONTENT_ENCODING $http_content_encoding;
             fastcgi_param GIT_PROTOCOL $http_git_protocol;
-        }}
-    }}
-}}
 """)
         (folder / ".gitconfig").write_text(
             "[safe]\n\tdirectory = *\n[http]\n\treceivepack = true\n"
@@ -104,7 +115,8 @@ http {{
         )
         self._nginx = subprocess.Popen(
             [program("nginx"), "-c", str(folder / "nginx.conf"), "-p", str(folder)],
-            stdin=subprocess.DEVNULL, start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
         wait_for_port(self.port)
 
@@ -112,7 +124,10 @@ http {{
     def pids(self) -> list[int]:
         return [self._wrap.pid, self._nginx.pid]
 
-    def url(self, name: str) -> str:
+    def url(self, name: str, signed_in: bool = False) -> str:
+        """Signed in, nginx checks a password; that is how a push gets in, here as on wit."""
+        if signed_in:
+            return f"http://{USER}:{PASSWORD}@127.0.0.1:{self.port}/auth/{name}"
         return f"http://127.0.0.1:{self.port}/{name}"
 
     def stop(self) -> None:
@@ -130,7 +145,8 @@ class OpenSsh:
         self.repositories = repositories
         for name in ("host", "client"):
             subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)],
+                check=True,
             )
         shutil.copy(folder / "client.pub", folder / "authorized_keys")
         self.key = folder / "client"
@@ -142,7 +158,9 @@ class OpenSsh:
         )
         shell.chmod(0o755)
         (folder / ".gitconfig").write_text(
-            "[safe]\n\tdirectory = *\n[transfer]\n\tfsckObjects = true\n[receive]\n\tautogc = false\n"
+            "[safe]\n\tdirectory = *\n"
+            "[transfer]\n\tfsckObjects = true\n"
+            "[receive]\n\tautogc = false\n"
         )
         (folder / "sshd_config").write_text(f"""
 Port {self.port}
@@ -162,7 +180,8 @@ MaxStartups 200
             Path("/run/sshd").mkdir(exist_ok=True)
         self._sshd = subprocess.Popen(
             [program("sshd"), "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "log")],
-            stdin=subprocess.DEVNULL, start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
         wait_for_port(self.port)
 

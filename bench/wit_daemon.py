@@ -28,10 +28,22 @@ class Wit:
         self.port = free_port()
         self.ssh_port = free_port()
         self.log = folder / "log"
-        self.environment = {**environment(), "WIT_METRICS_LISTEN": "none", "PATH": os.environ["PATH"]}
+        self.environment = {
+            **environment(),
+            "WIT_METRICS_LISTEN": "none",
+            "PATH": os.environ["PATH"],
+        }
         self.first_answer = self._start()
-        self.cli("user", "create", OWNER, "--email", "bench@example.org", "--password-stdin",
-                 "--admin", stdin=PASSWORD + "\n")
+        self.cli(
+            "user",
+            "create",
+            OWNER,
+            "--email",
+            "bench@example.org",
+            "--password-stdin",
+            "--admin",
+            stdin=PASSWORD + "\n",
+        )
         self.token = self.cli(
             "token", "create", OWNER, "--name", "bench", "--scopes", "repo:read,repo:write"
         ).strip()
@@ -63,11 +75,21 @@ class Wit:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    str(BIN / "twistd"), "-n", "--pidfile=", "wit", "--data-dir", str(self.data),
-                    "--http", f"tcp:{self.port}:interface=127.0.0.1",
-                    "--ssh", f"tcp:{self.ssh_port}:interface=127.0.0.1",
+                    str(BIN / "twistd"),
+                    "-n",
+                    "--pidfile=",
+                    "wit",
+                    "--data-dir",
+                    str(self.data),
+                    "--http",
+                    f"tcp:{self.port}:interface=127.0.0.1",
+                    "--ssh",
+                    f"tcp:{self.ssh_port}:interface=127.0.0.1",
                 ],
-                env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,
             )
         wait_for_port(self.port)
@@ -81,8 +103,11 @@ class Wit:
 
     def cli(self, *arguments: str, stdin: str = "") -> str:
         done = subprocess.run(
-            [str(BIN / "wit"), "--data-dir", str(self.data), *arguments], input=stdin, text=True,
-            capture_output=True, env=self.environment,
+            [str(BIN / "wit"), "--data-dir", str(self.data), *arguments],
+            input=stdin,
+            text=True,
+            capture_output=True,
+            env=self.environment,
         )
         if done.returncode != 0:
             raise RuntimeError(f"wit {' '.join(arguments)}: {done.stderr}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -29,6 +30,16 @@ from wit.runtime import Runtime
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+# How long one example takes says nothing on a machine that does other work; their number may be
+# raised for a longer search.
+settings.register_profile(
+    "wit",
+    deadline=None,
+    max_examples=int(os.environ.get("WIT_TEST_EXAMPLES", "100")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("wit")
 
 TEST_SECONDS = 60.0
 _reactor: Any = reactor
@@ -162,9 +173,7 @@ def sites(
                     url = request.getfixturevalue("postgres_server").new_database()
                 daemon = Daemon(folder / "data", database_url=url)
                 opened = contextmanager(sites_.open_site)
-                started[engine] = stack.enter_context(
-                    opened(daemon, folder, run, Runtime(_reactor))
-                )
+                started[engine] = stack.enter_context(opened(daemon, folder, run))
             return started[engine]
 
         yield site_on

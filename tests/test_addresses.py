@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from wit import addresses
 from wit.addresses import check_host, is_public, resolve_public
 from wit.errors import Invalid
 
@@ -86,13 +85,13 @@ def answers(*found: str) -> Any:
 def test_every_address_must_be_public(
     run: Any, runtime: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(addresses.socket, "getaddrinfo", answers("1.1.1.1", "2606:4700::1"))
+    monkeypatch.setattr(socket, "getaddrinfo", answers("1.1.1.1", "2606:4700::1"))
     assert run(resolve_public(runtime, "example.org", 443)) == ["1.1.1.1", "2606:4700::1"]
     for bad in ("127.0.0.1", "::1", "169.254.169.254"):
-        monkeypatch.setattr(addresses.socket, "getaddrinfo", answers("1.1.1.1", bad))
+        monkeypatch.setattr(socket, "getaddrinfo", answers("1.1.1.1", bad))
         with pytest.raises(Invalid, match="public internet"):
             run(resolve_public(runtime, "example.org", 443))
-    monkeypatch.setattr(addresses.socket, "getaddrinfo", answers())
+    monkeypatch.setattr(socket, "getaddrinfo", answers())
     with pytest.raises(Invalid):
         run(resolve_public(runtime, "example.org", 443))
 
@@ -101,7 +100,7 @@ def test_names_that_do_not_resolve(run: Any, runtime: Any, monkeypatch: pytest.M
     def fail(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "no such name")
 
-    monkeypatch.setattr(addresses.socket, "getaddrinfo", fail)
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(Invalid, match="cannot be found"):
         run(resolve_public(runtime, "nowhere.example.org", 443))
     monkeypatch.undo()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
-from wit.streams import BytesSource, ByteQueue, BytesSink, StreamClosed, copy
+from wit.streams import ByteQueue, BytesSink, BytesSource, StreamClosed, copy
 
 
 def test_queue_pauses_its_producer_above_the_mark_and_resumes_it_below(run) -> None:

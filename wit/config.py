@@ -49,7 +49,7 @@ class Ssh:
     host_keys: tuple[str, ...] = ()
     """Host key files; empty: ed25519, ecdsa and rsa keys made in DATA_DIR/ssh."""
     host_key_algorithms: tuple[str, ...] = ("ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256")
-    """Host key algorithms that are offered. Add ecdsa-sha2-nistp256 for clients that have no other."""
+    """Host key algorithms that are offered. Add ecdsa-sha2-nistp256 for clients without these."""
     public_host: str = ""
     """Host name in clone addresses that are shown; empty: that of public_url."""
     anonymous_read: bool = False

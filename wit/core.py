@@ -16,6 +16,7 @@ from wit.accounts.users import Users
 from wit.config import Config
 from wit.db.migrate import upgrade
 from wit.db.open import make_database
+from wit.errors import ConfigError
 from wit.events.bus import EventBus
 from wit.events.journal import Journal
 from wit.git.command import Git
@@ -119,11 +120,15 @@ class Core:
 
     async def close(self) -> None:
         """Write down what was only noted, and disconnect."""
-        await self.last_use.flush()
-        await self.db.close()
+        try:
+            await self.last_use.flush()
+        finally:
+            await self.db.close()
 
     def _prepare(self) -> None:
-        data_dir, repos_dir = self.config.data_dir, self.config.repos_dir
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
-        repos_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
-        upgrade(self.config.database_url, data_dir / "backups")
+        for folder in (self.config.data_dir, self.config.repos_dir):
+            try:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+            except OSError as error:
+                raise ConfigError(f"cannot make the folder {folder}: {error.strerror}") from error
+        upgrade(self.config.database_url, self.config.data_dir / "backups")

@@ -4,6 +4,7 @@ The tree, in the order of its starts; stops go the other way round, each one awa
 
     database      migrations, pool
     repositories  what unfinished pushes and moves left behind is settled; pack cache
+    git           (stop) the last processes end, their pushes are settled
     events        journal -> handlers
     jobs          the durable queue, housekeeping
     doors         http and ssh: both stop accepting at once and finish their work side by side
@@ -16,20 +17,24 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, TextIO
 
 import attrs
 from klein import Klein
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from wit import __version__, sdnotify
 from wit.config import Config
 from wit.core import Core
 from wit.errors import ConfigError, WitError
-from wit.services import Hooks, Part, Tree
+from wit.git.process import within
+from wit.services import Again, Hooks, Together, Tree
 from wit.ssh.service import SshService
 from wit.web.klein_door import KleinDoor
 from wit.web.metrics_site import make_metrics_site
@@ -43,21 +48,23 @@ from wit.web.ticks import Ticks
 Reload = Callable[[], Config]
 """Reads the configuration again; raises ConfigError."""
 
+SWEEP_SECONDS = 3600.0
+"""Between two looks for moves of repositories that a killed process left half-done."""
 
-class Together:
-    """Several parts that start one after the other and stop side by side."""
+CLEANUP_SECONDS = 10.0
+"""How long git processes that were cut off may take to end when the daemon stops."""
 
-    def __init__(self, *parts: Part) -> None:
-        self._parts = parts
+RELOADABLE = (
+    "server.",
+    "ssh.",
+    "git.max_",
+    "git.queue_",
+    "log.level",
+)
+"""Settings (and beginnings of their names) that SIGHUP takes over, for requests to come."""
 
-    async def start(self) -> None:
-        for part in self._parts:
-            await part.start()
-
-    async def stop(self) -> None:
-        await gatherResults(
-            [Deferred.fromCoroutine(part.stop()) for part in self._parts], consumeErrors=True
-        )
+FIXED = ("server.http", "ssh.listen")
+"""Those among them that only a restart changes, as it does all others."""
 
 
 class Daemon:
@@ -68,7 +75,10 @@ class Daemon:
     def __init__(self, core: Core, reload: Reload | None = None) -> None:
         config, runtime, metrics = core.config, core.runtime, core.metrics
         self.core = core
-        self._reload = reload
+        self.config = config
+        """In use; a reload replaces it."""
+        self._read_again = reload or (lambda: config)
+        self._reloading = DeferredLock()
         self.health = Health(config, runtime, metrics, core.db)
         app = Klein()
         add_routes(app, core.gate, core.credentials, core.sync.run)
@@ -99,9 +109,13 @@ class Daemon:
                 (
                     "repositories",
                     Together(
-                        core.pack_cache, core.pushes, Hooks(self._start_notes, core.last_use.stop)
+                        Again(core.repos.sweep, runtime, SWEEP_SECONDS, "sweeping"),
+                        core.pushes,
+                        core.pack_cache,
+                        Hooks(self._start_notes, core.last_use.stop),
                     ),
                 ),
+                ("git", Hooks(stop=self._let_git_end)),
                 ("events", core.events),
                 ("jobs", Together(core.jobs, core.housekeeping)),
                 ("doors", Together(self.http, self.ssh)),
@@ -115,17 +129,28 @@ class Daemon:
             ]
         )
 
-    async def reload(self) -> None:
-        """SIGHUP: TLS files, host keys and the reloadable settings. What cannot be read stays."""
+    async def reload(self) -> bool:
+        """SIGHUP: TLS files, host keys and the settings that can be changed (RELOADABLE) are
+        read again. If one of them is wrong, that is logged and the old ones stay; false then."""
         try:
-            config = self._reload() if self._reload is not None else self.core.config
-            self.http.reload_tls()
-            await self.ssh.reload(config)
+            await self._reloading.run(lambda: Deferred.fromCoroutine(self._take_over()))
         except (WitError, OSError) as error:
             self.log.error("reload: {error}; the old settings stay in use", error=str(error))
-            return
+            return False
+        self.log.info("reloaded the settings, TLS files and host keys")
+        return True
+
+    async def _take_over(self) -> None:
+        config = await self.core.runtime.in_thread(self._read_again)
+        for service in (self.http, self.metrics):
+            service.reload_tls()
+        await self.ssh.reload(config)
         self.site.limits = config.server
-        self.log.info("reloaded the configuration, TLS files and host keys")
+        self.http.grace_seconds = config.server.grace_seconds
+        self.core.governor.reload(config.git)
+        old, self.config = self.config, config
+        if waiting := ", ".join(key for key in changed(old, config) if needs_restart(key)):
+            self.log.warn("changed, and in use only after a restart: {keys}", keys=waiting)
 
     async def _start_notes(self) -> None:
         self.core.last_use.start()
@@ -136,6 +161,17 @@ class Daemon:
             await self.metrics.start()
         except ConfigError as error:
             self.log.warn("metrics are off: {error}", error=error.message)
+
+    async def _let_git_end(self) -> None:
+        """The doors are closed. What they cancelled gives its slots back and settles its push; a
+        push that does not come so far is settled by the next start."""
+        core = self.core
+        core.governor.close()
+        try:
+            await within(core.runtime, CLEANUP_SECONDS, core.governor.idle())
+        except TimeoutError:
+            self.log.warn("{count} git processes did not end in time", count=core.governor.running)
+        await core.pushes.drain(CLEANUP_SECONDS)
 
     def _stopping(self) -> None:
         self.health.stopping = True
@@ -158,12 +194,25 @@ class Daemon:
         return "\n".join(lines)
 
 
-@attrs.define
+def changed(old: Config, new: Config) -> Iterator[str]:
+    """The ``section.key`` of every setting that differs."""
+    before, after = attrs.asdict(old), attrs.asdict(new)
+    for section in before.keys() - {"data_dir"}:
+        for key, value in before[section].items():
+            if after[section][key] != value:
+                yield f"{section}.{key}"
+
+
+def needs_restart(key: str) -> bool:
+    return key in FIXED or not key.startswith(RELOADABLE)
+
+
+@attrs.define(eq=False)
 class Process:
     """The daemon as a process of its own: signals, systemd, exit status. Not for ``start_server``.
 
     SIGTERM and SIGINT stop the tree and end with status 0, SIGHUP reloads; a part that cannot
-    start ends with status 1 and its sentence on standard error.
+    start ends with status 1 and its sentence, the last line on standard error.
     """
 
     daemon: Daemon
@@ -171,7 +220,9 @@ class Process:
     environ: Mapping[str, str]
     set_log_level: Callable[[str], None]
     out: TextIO = attrs.field(factory=lambda: sys.stdout)
-    failed: bool = False
+    error: TextIO = attrs.field(factory=lambda: sys.stderr)
+    _reason: str = ""
+    """Why it could not start."""
     _watchdog: LoopingCall | None = None
 
     def attach(self) -> None:
@@ -179,50 +230,60 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)
-        self.daemon.tree.started.addCallbacks(self._up, self._broken)
+        atexit.register(self._exit)
+        started = self.daemon.tree.started
+        started.addCallback(lambda _: Deferred.fromCoroutine(self._up()))
+        started.addErrback(self._broken)
 
-    def _up(self, _: None) -> Deferred[None]:
-        async def tell() -> None:
-            greeting = await self.daemon.greeting()
-            print(greeting, file=self.out, flush=True)
-            sdnotify.ready(self.environ, greeting.splitlines()[0])
-            seconds = sdnotify.watchdog_seconds(self.environ)
-            if seconds:
-                self._watchdog = LoopingCall(sdnotify.watchdog, self.environ)
-                self._watchdog.start(seconds)
+    async def _up(self) -> None:
+        greeting = await self.daemon.greeting()
+        sdnotify.ready(self.environ, greeting.splitlines()[0])
+        seconds = sdnotify.watchdog_seconds(self.environ)
+        if seconds:
+            self._watchdog = LoopingCall(sdnotify.watchdog, self.environ)
+            self._watchdog.clock = self.reactor
+            self._watchdog.start(seconds)
+        print(greeting, file=self.out, flush=True)
 
-        return Deferred.fromCoroutine(tell())
-
-    def _broken(self, failure: Any) -> None:
-        self.failed = True
-        if failure.check(WitError):
-            print(f"wit: {failure.value.message}", file=sys.stderr, flush=True)
+    def _broken(self, failure: Failure) -> None:
+        if failure.check(CancelledError) and self.daemon.tree.stopping:
+            return
+        if isinstance(failure.value, WitError):
+            self._reason = failure.value.message
+            Daemon.log.critical("wit cannot start: {reason}", reason=self._reason)
         else:
-            Daemon.log.failure("wit could not start", failure)
-            print(f"wit: cannot start: {failure.getErrorMessage()}", file=sys.stderr, flush=True)
-        atexit.register(os._exit, 1)  # twistd itself would end with 0
-        self.reactor.stop()
+            self._reason = f"cannot start: {failure.getErrorMessage()}"
+            Daemon.log.failure("wit cannot start", failure)
+        self._end()
+
+    def _exit(self) -> None:
+        """twistd ends with status 0 whatever happened; nothing but leaving like this changes it."""
+        if self._reason:
+            print(f"wit: {self._reason}", file=self.error, flush=True)
+            os._exit(1)
 
     def _on_stop(self, number: int, frame: object) -> None:
         self.reactor.callFromThread(self._stop)
 
     def _stop(self) -> None:
         sdnotify.stopping(self.environ, "finishing running clones and pushes")
-        if self.reactor.running:
-            try:
-                self.reactor.stop()
-            except Exception:  # a second signal while stopping: the first one is at work
-                Daemon.log.debug("already stopping")
+        self._end()
+
+    def _end(self) -> None:
+        with suppress(ReactorNotRunning):  # a second signal: the first one is at work
+            self.reactor.stop()
 
     def _on_reload(self, number: int, frame: object) -> None:
-        self.reactor.callFromThread(self._reload)
+        self.reactor.callFromThread(lambda: Deferred.fromCoroutine(self._reload()))
 
-    def _reload(self) -> None:
-        async def reload() -> None:
-            sdnotify.reloading(self.environ)
-            await self.daemon.reload()
-            sdnotify.ready(self.environ, "reloaded")
-
-        Deferred.fromCoroutine(reload()).addErrback(
-            lambda failure: Daemon.log.failure("reload failed", failure)
-        )
+    async def _reload(self) -> None:
+        if not self.daemon.tree.up:
+            return
+        sdnotify.reloading(self.environ)
+        try:
+            if await self.daemon.reload():
+                self.set_log_level(self.daemon.config.log.level)
+        except Exception:
+            Daemon.log.failure("the reload failed")
+        finally:
+            sdnotify.ready(self.environ, "running")

@@ -52,9 +52,7 @@ class Metrics:
         self.event_lag = Gauge(
             "wit_event_lag", "Events in the journal that are not delivered yet", registry=registry
         )
-        self.jobs_done = Counter(
-            "wit_jobs", "Jobs ended", ["kind", "outcome"], registry=registry
-        )
+        self.jobs_done = Counter("wit_jobs", "Jobs ended", ["kind", "outcome"], registry=registry)
         self.open_connections = Gauge(
             "wit_open_connections", "Open client connections", ["door"], registry=registry
         )

@@ -44,9 +44,7 @@ class Runtime:
         """A fresh random UUID (RFC 9562, version 4) as text."""
         return str(uuid.UUID(bytes=self.random_bytes(16), version=4))
 
-    def in_thread(
-        self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Deferred[T]:
+    def in_thread(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """Run blocking ``work`` off the reactor; fires with its result or its exception."""
         pool = self.pool or self.reactor.getThreadPool()
         return deferToThreadPool(self.reactor, pool, work, *args, **kwargs)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from twisted.internet.defer import CancelledError
 
 from wit import config_sources
 from wit.accounts.ssh_keys import KeyManager
@@ -114,7 +115,11 @@ async def start_server(options: ServerOptions, reactor: Any = None) -> WitServer
         from twisted.internet import reactor
     daemon = Daemon(Core(options.config(), Runtime(reactor)))
     daemon.tree.startService()
-    await daemon.tree.started
+    try:
+        await daemon.tree.started
+    except CancelledError:
+        await daemon.tree.stopService()
+        raise
     return WitServer(daemon)
 
 

@@ -70,7 +70,7 @@ class Options(usage.Options):
         try:
             config = self.load(write_default=True)
         except ConfigError as error:
-            raise usage.UsageError(error.message) from None
+            raise SystemExit(f"wit: {error.message}") from None
         parent: Any = self.parent or {}
         self["config"] = config
         self["observer"] = log.observer(config.log, log.open_stream(parent.get("logfile")))
@@ -80,14 +80,14 @@ class Root(MultiService):
     """Holds the tree, and gives twistd wit's own log as that of the application."""
 
     def __init__(self, tree: Tree, observer: log.LineObserver) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._observer = observer
-        tree.setServiceParent(self)
+        tree.setServiceParent(self)  # type: ignore[no-untyped-call]
 
     def setServiceParent(self, parent: Any) -> None:
         if isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._observer)
-        super().setServiceParent(parent)
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
 
 def makeService(options: Options) -> MultiService:
@@ -96,8 +96,10 @@ def makeService(options: Options) -> MultiService:
 
     from wit.core import Core
     from wit.daemon import Daemon, Process
+    from wit.git.process import seal_descriptors
     from wit.runtime import Runtime
 
+    seal_descriptors()
     observer = options["observer"]
     try:
         core = Core(options["config"], Runtime(reactor))

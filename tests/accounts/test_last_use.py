@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
 
 import attrs
 import pytest
@@ -47,6 +48,10 @@ class Recorder:
         self.error: Exception | None = None
         self.gate: Deferred[None] | None = None
 
+    @property
+    def database(self) -> Database:
+        return cast(Database, self)
+
     async def execute_many(self, statement, rows, /) -> None:
         if self.gate is not None:
             await self.gate
@@ -58,7 +63,7 @@ class Recorder:
 def test_once_a_minute_and_at_the_end(run) -> None:
     async def scenario() -> None:
         clock, db = Clock(), Recorder()
-        last_use = LastUse(db, Runtime(clock))
+        last_use = LastUse(db.database, Runtime(clock))
         last_use.start()
         for _ in range(5):
             last_use.token("one")
@@ -81,7 +86,7 @@ def test_stop_waits_for_the_write_that_is_under_way(run) -> None:
     async def scenario() -> None:
         clock, db = Clock(), Recorder()
         db.gate = Deferred()
-        last_use = LastUse(db, Runtime(clock))
+        last_use = LastUse(db.database, Runtime(clock))
         last_use.start()
         last_use.token("one")
         clock.advance(FLUSH_SECONDS)
@@ -97,7 +102,7 @@ def test_stop_waits_for_the_write_that_is_under_way(run) -> None:
 def test_a_lost_database_does_not_stop_it(run) -> None:
     async def scenario() -> None:
         clock, db = Clock(), Recorder()
-        last_use = LastUse(db, Runtime(clock))
+        last_use = LastUse(db.database, Runtime(clock))
         last_use.start()
         db.error = DatabaseUnavailable("gone")
         last_use.token("one")
@@ -117,7 +122,7 @@ def test_a_lost_database_does_not_stop_it(run) -> None:
 def test_memory_is_bounded(run) -> None:
     async def scenario() -> None:
         db = Recorder()
-        last_use = LastUse(db, Runtime(Clock()))
+        last_use = LastUse(db.database, Runtime(Clock()))
         for number in range(MAX_PENDING + 5):
             last_use.token(str(number))
         await last_use.flush()

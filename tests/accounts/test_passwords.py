@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
@@ -101,6 +103,8 @@ def test_right_ones_are_remembered_for_a_minute_only(run, runtime: Runtime) -> N
 
 class Stuck(Runtime):
     """Threads that end when the test says so."""
+
+    running: list[tuple[Deferred[Any], Callable[[], Any]]]
 
     def __init__(self) -> None:
         super().__init__(Clock())

@@ -326,7 +326,9 @@ def rewritten(source: Path, target: Path, change) -> Path:
     """A copy of a backup; ``change(name, data)`` gives (TarInfo, data), or None to leave out."""
     with tarfile.open(source) as old, tarfile.open(target, "w") as new:
         for info in old:
-            changed = change(info, old.extractfile(info).read())
+            content = old.extractfile(info)
+            assert content is not None
+            changed = change(info, content.read())
             if changed is not None:
                 info, data = changed
                 info.size = len(data)

@@ -167,8 +167,8 @@ class PushServer:
         self.runtime.reactor.callFromThread(self.transports[-1].abortConnection)
 
     def idle(self) -> None:
-        """Wait until nobody is served any more."""
-        eventually(lambda: self.open == 0)
+        """Wait until nobody is served any more and every push is settled."""
+        eventually(lambda: self.open == 0 and self.governor.running == 0)
 
     def leftovers(self, name: str) -> list[str]:
         """What pushes left on disk that they should not have."""

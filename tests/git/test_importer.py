@@ -19,6 +19,7 @@ from wit.errors import Conflict, Invalid, TooLarge
 from wit.git import importer
 from wit.git.command import Git
 from wit.git.importer import import_mirror
+from wit.git.process import spawn
 
 USER = "Basic " + base64.b64encode(b"me:s3cret:x").decode()
 
@@ -199,7 +200,14 @@ def test_refs_that_wit_does_not_take_are_left_out(tmp_path: Path, target: Path, 
     source = make_source(tmp_path / "s.git")
     wanted = refs(source, *WANTED)
     for name in (b"-x", b"latin-\xe4"):
-        words = ["git", "--git-dir", source, "update-ref", b"refs/heads/" + name, "trunk"]
+        words: list[Any] = [
+            "git",
+            "--git-dir",
+            source,
+            "update-ref",
+            b"refs/heads/" + name,
+            "trunk",
+        ]
         subprocess.run(words, check=True)
     lines: list[str] = []
     bring(source, progress=lines.append)
@@ -222,13 +230,12 @@ def test_credentials_are_used_and_kept_nowhere(
 ) -> None:
     server.how = "private"
     commands: list[tuple[str, ...]] = []
-    spawn = importer.spawn
 
     def watch(runtime: Any, invocation: Any, **options: Any) -> Any:
         commands.append(invocation.argv)
         return spawn(runtime, invocation, **options)
 
-    monkeypatch.setattr(importer, "spawn", watch)
+    monkeypatch.setattr("wit.git.importer.spawn", watch)
     lines: list[str] = []
     assert bring(url(server, "me:s3cret%3Ax@"), progress=lines.append) == "sha1"
     assert refs(target) == refs(source, *WANTED)

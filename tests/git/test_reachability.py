@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 import pytest
-from fetching import Served, git, make_repository, make_served, serving
 
+from tests.git.fetching import Served, git, make_repository, make_served, serving
 from wit.git.command import Git
 from wit.git.pktline import encode
 from wit.git.reachability import NotOurRef, Reachability

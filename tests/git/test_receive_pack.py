@@ -12,7 +12,9 @@ from typing import Any
 
 import psutil
 import pytest
-from pushing import (
+from twisted.internet.defer import Deferred
+
+from tests.git.pushing import (
     Gate,
     PolicyPush,
     PushServer,
@@ -23,8 +25,6 @@ from pushing import (
     ok,
     work_tree,
 )
-from twisted.internet.defer import Deferred
-
 from wit.config import Config
 from wit.config import Git as GitConfig
 from wit.errors import Invalid
@@ -301,6 +301,7 @@ def test_an_object_that_inflates_beyond_all_limits(
     run(server.receive_pack.serve_request(server.repo("r.git"), 0, source, sink, push))
     assert b"unpack" in sink.value() and b"ng refs/heads/x" in sink.value()
     assert b"attempting to allocate" in sink.value()
+    server.idle()
     assert push.ended == 1
     assert server.leftovers("r.git") == []
     assert bare.exists()
@@ -321,6 +322,7 @@ def test_broken_packs_are_reported(server: PushServer, run: Any, request_bytes: 
     source = BytesSource(request_bytes)
     run(server.receive_pack.serve_request(server.repo("r.git"), 0, source, sink, push))
     assert b"ng refs/heads/x" in sink.value()
+    server.idle()
     assert push.ended == 1 and push.updates == []
     assert server.leftovers("r.git") == []
 

@@ -28,7 +28,7 @@ AWKWARD = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(AWKWARD)
 def test_is_refname_agrees_with_git(tail: str) -> None:
     name = "refs/heads/" + tail

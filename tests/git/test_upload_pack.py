@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fetching import Served, ask, clone_request, git, line, make_repository, serving
 from twisted.internet.defer import Deferred, gatherResults
 
+from tests.git.fetching import Served, ask, clone_request, git, line, make_repository, serving
 from wit.runtime import Runtime
 from wit.streams import ByteQueue, BytesSink, BytesSource
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from fetching import Served, ask, clone_request, git, line, make_repository, serving
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
+from tests.git.fetching import Served, ask, clone_request, git, line, make_repository, serving
 from wit.errors import Unavailable
 from wit.git.fetch_request import Budget
 from wit.git.pktline import encode

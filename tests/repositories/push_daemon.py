@@ -10,6 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from tests.repositories.test_pushes import World
 from wit.config import Config
 from wit.config import Database as DatabaseConfig
 from wit.db.open import make_database
@@ -18,8 +19,6 @@ from wit.runtime import Runtime
 
 
 async def serve(url: str, data_dir: str, repo_id: str) -> None:
-    from test_pushes import World
-
     runtime = Runtime(reactor)
     database = make_database(DatabaseConfig(), url, runtime, Metrics())
     await database.open()

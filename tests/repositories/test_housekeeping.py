@@ -60,7 +60,7 @@ class Repos:
         subprocess.run(["git", "init", "-q", "--bare", path], check=True)
         if needy:
             stream = "commit refs/heads/main\ncommitter T <t@e> 1700000000 +0000\ndata 1\nx\n"
-            words = ["git", "--git-dir", path, "-c", "fastimport.unpackLimit=1"]
+            words: list[Any] = ["git", "--git-dir", path, "-c", "fastimport.unpackLimit=1"]
             subprocess.run([*words, "fast-import", "--quiet"], input=stream, text=True, check=True)
         return path
 

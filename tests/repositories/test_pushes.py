@@ -19,6 +19,16 @@ import pytest
 from sqlalchemy import func, insert, select, update
 from twisted.internet.defer import Deferred
 
+from tests.git.pushing import (
+    Gate,
+    PushServer,
+    commit,
+    eventually,
+    git,
+    in_background,
+    ok,
+    work_tree,
+)
 from wit.access.actor import Actor, Origin
 from wit.config import Config
 from wit.config import Repositories as RepositoriesConfig
@@ -36,14 +46,12 @@ from wit.repositories.pushes import Pushes
 from wit.repositories.rows import BY_ID
 from wit.runtime import Runtime
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "git"))
-from pushing import Gate, PushServer, commit, eventually, git, in_background, ok, work_tree
-
 ADA = Actor("a" * 32, "ada", Origin.PASSWORD)
 BOB = Actor("b" * 32, "bob", Origin.TOKEN)
 ZERO = "0" * 40
 KILLS = int(os.environ.get("WIT_TEST_KILLS", "6"))
 NAME = "ada/r.git"
+ROOT = Path(__file__).parents[2]
 
 _INTENTS = select(func.count()).select_from(pushes)
 _REPOSITORY = update(repositories)
@@ -515,10 +523,12 @@ def test_the_daemon_killed_at_random_moments(
     """kill -9 under several pushers: what the refs went through and what the events tell agree."""
     dice = random.Random(11)
     clones = [work_tree(tmp_path / f"clone{number}") for number in range(3)]
-    program = [sys.executable, str(Path(__file__).with_name("push_daemon.py"))]
+    program = [sys.executable, "-m", "tests.repositories.push_daemon"]
     arguments = [database_url, str(world.config.data_dir), world.row["id"]]
     for number in range(KILLS):
-        daemon = subprocess.Popen([*program, *arguments], stdout=subprocess.PIPE, text=True)
+        daemon = subprocess.Popen(
+            [*program, *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
         assert daemon.stdout is not None
         address = daemon.stdout.readline().strip()
         clients = []

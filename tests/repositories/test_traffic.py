@@ -24,6 +24,7 @@ from wit.streams import BytesSink, BytesSource
 
 UPLOAD, RECEIVE = Service.UPLOAD_PACK, Service.RECEIVE_PACK
 HTTP = RequestInfo("request-1", "192.0.2.1", "http")
+NOTHING_PUSHED = Quarantine(BareRepository("r", "/nowhere"), "", "")
 
 
 class Engine:
@@ -161,7 +162,7 @@ def test_a_push(scene: Scene, run) -> None:
     inner = push._push
     assert (inner.actor, inner.repo, inner.request) == (actor, session.repo, HTTP)
     assert inner.request.id == "request-1"
-    verdict = run(push.decide(Quarantine(None, "", ""), [], []))
+    verdict = run(push.decide(NOTHING_PUSHED, [], []))
     assert verdict == Verdict({b"refs/heads/x": "no"}, ("from the rules",))
     run(push.finished())
     assert inner.ended
@@ -220,11 +221,11 @@ def test_push_to_create(scene: Scene, run) -> None:
     (event,) = [e for e in run(scene.world.journal.list()) if e.repo_id == row["id"]]
     assert (event.type, event.actor_id) == ("repo.created", actor.user_id)
     push = scene.receive.calls[-1][3]
-    verdict = run(push.decide(Quarantine(None, "", ""), [], []))
+    verdict = run(push.decide(NOTHING_PUSHED, [], []))
     assert verdict.messages == ("created private repository Ada/new", "from the rules")
     again = run(scene.open(actor, "Ada/new", RECEIVE))
     run(again.serve_request(0, BytesSource(b"00a5"), sink))
-    verdict = run(scene.receive.calls[-1][3].decide(Quarantine(None, "", ""), [], []))
+    verdict = run(scene.receive.calls[-1][3].decide(NOTHING_PUSHED, [], []))
     assert verdict.messages == ("from the rules",)
 
 
@@ -253,7 +254,7 @@ def test_two_pushes_that_create_the_same(scene: Scene, run) -> None:
         run(session.serve_request(0, BytesSource(b"00a5"), BytesSink()))
     assert sessions[0].repo["id"] == sessions[1].repo["id"]
     pushes = [call[3] for call in scene.receive.calls]
-    messages = [run(push.decide(Quarantine(None, "", ""), [], [])).messages for push in pushes]
+    messages = [run(push.decide(NOTHING_PUSHED, [], [])).messages for push in pushes]
     assert [len(found) for found in messages] == [2, 1]
 
 

@@ -66,7 +66,7 @@ def test_several_endpoints(make_server: MakeServer, tmp_path: Path) -> None:
 def test_wrong_endpoints(run: Any, runtime: Runtime, host_data: Path, name: str) -> None:
     good = "tcp:0:interface=127.0.0.1"
     service = make_service(make_config(host_data, listen=(good, name)), runtime)
-    with pytest.raises(ConfigError, match="ssh.listen: "):
+    with pytest.raises(ConfigError, match=r"ssh\.listen: "):
         run(service.start())
     assert service.addresses == []
 
@@ -91,11 +91,10 @@ def test_new_connections_use_the_new_host_keys(server: SshServer, run: Any, tmp_
         old.close()
 
     known = server.home / "known_hosts"
-    assert server.ssh("-T", options=("-o", f"UserKnownHostsFile={known}")).returncode == 0
+    assert server.ssh("-T").returncode == 0
     before = known.read_text().split()[2]
     run(change())
-    result = server.ssh("-T", options=("-o", "StrictHostKeyChecking=yes"))
-    assert b"Host key verification failed" in result.stderr
+    assert b"REMOTE HOST IDENTIFICATION HAS CHANGED" in server.ssh("-T").stderr
     known.unlink()
     assert server.ssh("-T").returncode == 0
     assert known.read_text().split()[2] != before

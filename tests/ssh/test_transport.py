@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from twisted.conch.ssh.common import NS
-from twisted.conch.ssh.transport import SSHClientTransport
 
 from tests.ssh.raw_client import CLOSED, connect, signed_in
 from tests.ssh.support import SshServer, make_repository
@@ -21,6 +20,7 @@ from tests.support.daemon import wait_until
 from wit import __version__
 from wit.ssh import factory as factory_module
 from wit.ssh import transport as transport_module
+from wit.ssh.packets import PacketWriter
 from wit.ssh.transport import SshTransport
 
 MakeServer = Callable[..., SshServer]
@@ -277,15 +277,48 @@ def test_ecdsa_host_keys_when_configured(make_server: MakeServer) -> None:
     assert server.ssh("-T", options=("-o", "HostKeyAlgorithms=ssh-ed25519")).returncode == 255
 
 
-def test_marker_names_are_no_key_exchange(
-    server: SshServer, run: Any, monkeypatch: pytest.MonkeyPatch
+def kexinit(*exchanges: bytes) -> bytes:
+    """A client's KEXINIT message that offers these key exchanges."""
+    names = (b",".join(exchanges), b"ssh-ed25519", b"aes128-ctr", b"aes128-ctr")
+    more = (b"hmac-sha2-256", b"hmac-sha2-256", b"none", b"none", b"", b"")
+    return bytes((20,)) + bytes(16) + b"".join(map(NS, (*names, *more))) + bytes(5)
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ([kexinit(b"kex-strict-s-v00@openssh.com"), b"\x1e"], b"malformed message"),
+        ([kexinit(b"ext-info-c"), b"\x1e"], b"couldn't match all kex parts"),
+        ([kexinit(b"curve25519-sha256"), b"\x1e" + NS(bytes(32))], b"malformed message"),
+        ([kexinit(b"curve25519-sha256"), b"\x1e" + NS(b"short")], b"malformed message"),
+        ([kexinit(b"mlkem768x25519-sha256"), b"\x1e" + NS(b"x")], b"Invalid C_INIT length"),
+        ([kexinit(b"curve25519-sha256"), b"\x15"], b"message out of order"),
+        ([kexinit(b"curve25519-sha256"), kexinit(b"curve25519-sha256")], b"message out of order"),
+    ],
+    ids=("marker", "extension", "low order", "short", "short hybrid", "early keys", "twice"),
+)
+def test_key_exchanges_that_cannot_be(
+    server: SshServer, messages: list[bytes], reason: bytes
 ) -> None:
-    monkeypatch.setattr(
-        SSHClientTransport, "supportedKeyExchanges", [b"kex-strict-s-v00@openssh.com"]
-    )
-    with pytest.raises(ConnectionError):
-        run(connect(server.port))
+    writer = PacketWriter()
+    packets = b"".join(writer.packet(message)[0] for message in messages)
+    assert reason in talk(server, b"SSH-2.0-x\r\n" + packets)
     wait_until(lambda: open_connections(server) == 0)
+
+
+@pytest.mark.attack(12)
+@pytest.mark.parametrize("strict", [True, False])
+def test_strict_key_exchange(server: SshServer, strict: bool) -> None:
+    """Terrapin (CVE-2023-48795): with strict key exchange, nothing may be slipped in."""
+    names = [b"curve25519-sha256", *([b"kex-strict-c-v00@openssh.com"] if strict else [])]
+    ignore = b"\x02" + NS(b"slipped in")
+    before, after = PacketWriter(), PacketWriter()
+    first = [before.packet(message)[0] for message in (ignore, kexinit(*names), b"\x15")]
+    second = [after.packet(message)[0] for message in (kexinit(*names), ignore, b"\x1e")]
+    answer = talk(server, b"SSH-2.0-x\r\n" + b"".join(first))
+    assert (b"KEXINIT was not the first packet" in answer) == strict
+    answer = talk(server, b"SSH-2.0-x\r\n" + b"".join(second))
+    assert (b"message out of order" if strict else b"malformed message") in answer
 
 
 # -- new keys -----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,16 @@ class Daemon:
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    str(BIN / "twistd"), "-n", "--pidfile=", "wit",
-                    "--data-dir", str(self.data_dir),
-                    "--http", f"tcp:{self.http_port}:interface=127.0.0.1",
-                    "--ssh", f"tcp:{self.ssh_port}:interface=127.0.0.1",
+                    str(BIN / "twistd"),
+                    "-n",
+                    "--pidfile=",
+                    "wit",
+                    "--data-dir",
+                    str(self.data_dir),
+                    "--http",
+                    f"tcp:{self.http_port}:interface=127.0.0.1",
+                    "--ssh",
+                    f"tcp:{self.ssh_port}:interface=127.0.0.1",
                     *self.flags,
                 ],
                 stdin=subprocess.DEVNULL,
@@ -131,10 +138,16 @@ class Daemon:
 
     # the command line
 
-    def wit(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+    def wit(
+        self, *arguments: str, stdin: str = "", check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [str(BIN / "wit"), "--data-dir", str(self.data_dir), *arguments],
-            input=stdin, capture_output=True, text=True, env=self.environment, timeout=120,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=120,
         )
         if check:
             assert done.returncode == 0, f"wit {arguments}: {done.stdout}{done.stderr}"
@@ -143,13 +156,21 @@ class Daemon:
     def user(self, name: str, *, admin: bool = False) -> str:
         """A new user; returns a token with the repository scopes."""
         self.wit(
-            "user", "create", name, "--email", f"{name}@example.org", "--password-stdin",
-            *(["--admin"] if admin else []), stdin=PASSWORD + "\n",
+            "user",
+            "create",
+            name,
+            "--email",
+            f"{name}@example.org",
+            "--password-stdin",
+            *(["--admin"] if admin else []),
+            stdin=PASSWORD + "\n",
         )
         return self.token(name)
 
     def token(self, name: str, scopes: str = "repo:read,repo:write") -> str:
-        return self.wit("token", "create", name, "--name", "test", "--scopes", scopes).stdout.strip()
+        return self.wit(
+            "token", "create", name, "--name", "test", "--scopes", scopes
+        ).stdout.strip()
 
     def key(self, name: str, folder: Path, kind: str = "ed25519") -> Path:
         """A new SSH key of the user; returns the private key's file."""
@@ -168,9 +189,12 @@ class Daemon:
     # HTTP
 
     def get(
-        self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET",
+        self,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
         body: bytes | None = None,
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    ) -> tuple[int, Message, bytes]:
         request = urllib.request.Request(
             self.url(path), data=body, headers=dict(headers or {}), method=method
         )
@@ -213,20 +237,47 @@ class Daemon:
 
 def ssh_command(key: Path, *options: str) -> list[str]:
     return [
-        "ssh", "-F", "none", "-i", str(key), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
-        "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-        "-o", "LogLevel=ERROR", *options,
+        "ssh",
+        "-F",
+        "none",
+        "-i",
+        str(key),
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+        "-o",
+        "LogLevel=ERROR",
+        *options,
     ]
 
 
+def talkative(command: list[str]) -> list[str]:
+    """The ssh command that says why it fails."""
+    return [word.replace("LogLevel=ERROR", "LogLevel=INFO") for word in command]
+
+
 def git(
-    *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None,
-    check: bool = True, timeout: float = 120,
+    *arguments: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+    timeout: float = 120,
 ) -> subprocess.CompletedProcess[str]:
     """Run the git client; fails with its output unless it succeeds or ``check`` is false."""
     done = subprocess.run(
-        ["git", *arguments], cwd=cwd, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, errors="replace", timeout=timeout,
+        ["git", *arguments],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout,
     )
     if check:
         assert done.returncode == 0, f"git {' '.join(arguments)}:\n{done.stdout}{done.stderr}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from twisted.internet import reactor
 
 from tests.support.daemon import PASSWORD, Daemon, commit, git
 from wit import config_sources
@@ -17,6 +18,7 @@ from wit.runtime import Runtime
 
 Run = Callable[[Any], Any]
 
+_reactor: Any = reactor
 _numbers = itertools.count(1)
 
 
@@ -38,7 +40,6 @@ class Site:
     bob: Person
     """A user without any rights."""
     run: Run
-    runtime: Runtime
     _core: Core | None = None
 
     def do(self, work: Callable[[Core], Awaitable[Any]]) -> Any:
@@ -49,7 +50,7 @@ class Site:
                 config = config_sources.load(
                     self.daemon.data_dir, {}, self.daemon.environment, write_default=False
                 )
-                self._core = Core(config, self.runtime)
+                self._core = Core(config, Runtime(_reactor))
                 await self._core.open()
             return await work(self._core)
 
@@ -59,9 +60,7 @@ class Site:
         """An empty repository."""
         full_name = parse_full_name(name)
         self.do(
-            lambda core: core.repos.create(
-                full_name, private=private, object_format=object_format
-            )
+            lambda core: core.repos.create(full_name, private=private, object_format=object_format)
         )
         return name
 
@@ -109,7 +108,7 @@ class Door:
         return attrs.evolve(self, person=person)
 
 
-def open_site(daemon: Daemon, folder: Path, run: Run, runtime: Runtime) -> Iterator[Site]:
+def open_site(daemon: Daemon, folder: Path, run: Run) -> Iterator[Site]:
     """Start ``daemon`` and give it two users; when told to go on, stop it, which must go well."""
     daemon.start()
     site = None
@@ -118,7 +117,7 @@ def open_site(daemon: Daemon, folder: Path, run: Run, runtime: Runtime) -> Itera
             Person(name, daemon.user(name, admin=name == "alice"), daemon.key(name, folder))
             for name in ("alice", "bob")
         ]
-        site = Site(daemon, people[0], people[1], run, runtime)
+        site = Site(daemon, people[0], people[1], run)
         yield site
     finally:
         if site is not None:

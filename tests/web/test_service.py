@@ -118,6 +118,7 @@ def test_tls_serves_and_reloads(
             assert still.getpeercert(binary_form=True) != first
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1")
 def test_old_tls_is_refused(tls_service: HttpService) -> None:
     with pytest.raises((ssl.SSLError, OSError)):
         tls_client(

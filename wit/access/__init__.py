@@ -1,1 +1,1 @@
-"""Who may do what: the actor, permission levels, token scopes, ref rules. One gate for all doors."""
+"""Who may do what: actor, permission levels, token scopes, ref rules. One gate for all doors."""

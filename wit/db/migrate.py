@@ -23,6 +23,7 @@ import attrs
 from wit.db.open import missing_driver, postgres_dsn, sqlite_path
 from wit.db.port import DatabaseError, DatabaseUnavailable
 from wit.errors import ConfigError
+from wit.redaction import redact
 
 if TYPE_CHECKING:
     import psycopg2.extensions
@@ -275,5 +276,8 @@ def _translated(path: Path | None, error: BaseException | None) -> DatabaseError
 
         translated = sqlite_threads.translate(error)
     if isinstance(translated, DatabaseUnavailable):
-        return DatabaseUnavailable(f"{translated.message} ({path or 'PostgreSQL'})")
+        reason = translated.message
+        if path is None and getattr(error, "pgcode", None) is None:
+            reason = " ".join(redact(str(error)).split())  # why libpq could not connect
+        return DatabaseUnavailable(f"{path or 'PostgreSQL'}: {reason}")
     return translated if isinstance(translated, DatabaseError) else DatabaseError(repr(error))

@@ -74,6 +74,12 @@ class Governor:
         finally:
             self._give_back(repo_key, user_key)
 
+    def reload(self, config: GitConfig) -> None:
+        """Other limits, from now on."""
+        self._config = config
+        self._admit()
+        self._count()
+
     def close(self) -> None:
         """From now on nobody gets a slot; who waits for one is refused. Holders go on."""
         self._closed = True

@@ -17,9 +17,38 @@ _REPO = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _RESERVED_ENDINGS = (".git", ".wit", ".lock", ".")
 
 RESERVED_OWNERS = frozenset(
-    "api trpc oauth health livez readyz metrics repos sync assets static login logout "
-    "register signup signin settings new explore search about help auth ws system "
-    "anonymous git wit favicon.ico robots.txt".split()
+    (
+        "api",
+        "trpc",
+        "oauth",
+        "health",
+        "livez",
+        "readyz",
+        "metrics",
+        "repos",
+        "sync",
+        "assets",
+        "static",
+        "login",
+        "logout",
+        "register",
+        "signup",
+        "signin",
+        "settings",
+        "new",
+        "explore",
+        "search",
+        "about",
+        "help",
+        "auth",
+        "ws",
+        "system",
+        "anonymous",
+        "git",
+        "wit",
+        "favicon.ico",
+        "robots.txt",
+    )
 )
 """Names that routes of wit use, now or later, or that stand for no account."""
 
@@ -40,11 +69,7 @@ class RepoName:
 
 def check_owner(owner: str) -> str:
     """``owner`` itself. Raises Invalid, saying what an owner's name looks like."""
-    if (
-        not _OWNER.fullmatch(owner)
-        or ".." in owner
-        or owner.lower().endswith(_RESERVED_ENDINGS)
-    ):
+    if not _OWNER.fullmatch(owner) or ".." in owner or owner.lower().endswith(_RESERVED_ENDINGS):
         raise Invalid(
             f"{owner[:60]!r} is not a valid owner name: use 1 to 39 letters, digits, '.', '_' "
             "and '-', starting with a letter or digit, without '..' and not ending in '.', "

@@ -69,8 +69,11 @@ class PushRun:
         commands: Commands,
         source: ByteSource,
         sink: ByteSink,
+        reported: Callable[[], object],
     ) -> None:
-        """``invocation`` makes the command line for a folder of hooks."""
+        """``invocation`` makes the command line for a folder of hooks. ``reported`` is called when
+        the client has git's whole report: what follows is our own book-keeping, which a client
+        need not wait for."""
         self._runtime = runtime
         self._governor = governor
         self._metrics = metrics
@@ -82,6 +85,7 @@ class PushRun:
         self._commands = commands
         self._source = source
         self._sink = sink
+        self._reported = reported
         self.answered = False
         """Whether any of git's report was sent."""
         self._stopped = False
@@ -173,6 +177,8 @@ class PushRun:
         finally:
             channel.close()
         self._metrics.pushes.labels(self._outcome(code)).inc()
+        if code == 0 and not self._stopped:
+            self._reported()
         if code != 0 and not self._stopped:
             self.log.warn(
                 "git receive-pack of push {push} ended with {code}: {stderr}",

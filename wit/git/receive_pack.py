@@ -48,6 +48,9 @@ PUSH_CONFIG: tuple[tuple[str, str], ...] = (
     ("receive.advertiseAtomic", "true"),
     ("receive.denyDeleteCurrent", "refuse"),
     ("receive.denyCurrentBranch", "ignore"),
+    # To a quarantine, the repository itself is an alternate, whose refs git would list once more
+    # for the connectivity check, which knows them already. Repositories here have no others.
+    ("core.alternateRefsCommand", "true"),
     ("core.logAllRefUpdates", "always"),
     # What git has reported as done survives a power cut.
     ("core.fsync", "loose-object,pack,pack-metadata,reference"),
@@ -107,7 +110,8 @@ class ReceivePack:
     ) -> None:
         """What follows the advertisement: commands, pack, report; the same in all protocols.
 
-        What git or the policy refuse stands in the report. Cancelling returns when git has ended
+        What git or the policy refuse stands in the report; returns when the client has it,
+        while the push keeps its slot until it is settled. Cancelling returns when git has ended
         and all is tidy; if the policy had agreed already, git may finish first. Raises
         StreamClosed if the client went away.
         """
@@ -118,6 +122,7 @@ class ReceivePack:
             return
         if commands is None:
             return
+        over = Latch()
         run = PushRun(
             self._config,
             self._runtime,
@@ -129,13 +134,39 @@ class ReceivePack:
             commands=commands,
             source=source,
             sink=sink,
+            reported=over.open,
         )
         try:
-            await _to_its_end(run)
+            await self._until_reported(run, over)
         except WitError as error:
             if run.answered:
                 raise
             await sink.write(_fatal(error.message, commands))
+
+    @staticmethod
+    async def _until_reported(run: PushRun, over: Latch) -> None:
+        """Run it until the client has its report; when cancelled, have it end early, and wait."""
+        failures: list[Failure] = []
+        ended = Latch()
+
+        def end(_: None) -> None:
+            ended.open()
+            over.open()
+
+        done = Deferred.fromCoroutine(run.run())
+        done.addErrback(failures.append)
+        done.addCallback(end)
+        cancelled = False
+        while not (ended if cancelled else over).opened:
+            try:
+                await (ended if cancelled else over).wait()
+            except CancelledError:
+                cancelled = True
+                run.stop()
+        if cancelled:
+            raise CancelledError
+        for failure in failures:
+            failure.raiseException()
 
     def _invocation(self, repo: BareRepository, push: Push, hooks: str) -> Invocation:
         config = [*self._git_config, ("core.hooksPath", hooks)]
@@ -152,26 +183,6 @@ class ReceivePack:
                 "GIT_ALLOC_LIMIT": ALLOC_LIMIT,
             },
         )
-
-
-async def _to_its_end(run: PushRun) -> None:
-    """Run it; when cancelled, have it end early, and wait for that."""
-    over = Latch()
-    failures: list[Failure] = []
-    done = Deferred.fromCoroutine(run.run())
-    done.addErrback(failures.append)
-    done.addCallback(lambda _: over.open())
-    cancelled = False
-    while not over.opened:
-        try:
-            await over.wait()
-        except CancelledError:
-            cancelled = True
-            run.stop()
-    if cancelled:
-        raise CancelledError
-    for failure in failures:
-        failure.raiseException()
 
 
 def _fatal(text: str, commands: Commands) -> bytes:

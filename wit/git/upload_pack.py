@@ -82,6 +82,8 @@ class UploadPack:
             ("uploadpack.allowAnySHA1InWant", "false"),
             ("uploadpack.allowReachableSHA1InWant", "true"),
             ("uploadpack.allowFilter", "true"),
+            # It would read any object as a pattern list, reachable or not, and costs most.
+            ("uploadpackfilter.sparse:oid.allow", "false"),
             ("uploadpack.allowRefInWant", "false"),
             ("uploadpack.keepAlive", "5"),
             *(("transfer.hideRefs", name) for name in config.repositories.hidden_refs),

@@ -6,8 +6,8 @@ read from the reflogs, so it does not matter who does it: the daemon that served
 other one that finds an intent whose push has no living process any more. No kill at any point
 loses an event or doubles one (attack list, lines 24 and 26).
 
-A reflog dies with its ref. So of two pushes that change the same ref, one of them by deleting it,
-the later one waits until the earlier one's outcome is known.
+A reflog dies with its ref, and the events of a ref are journaled in the order of its changes. So of
+two pushes that change the same ref, the later one waits until the earlier one's outcome is known.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from wit.git import push_directory
 from wit.git.command import Git
 from wit.git.push import Quarantine, RefUpdate, Verdict
 from wit.git.reflog import LogView, came_true, read_log
-from wit.git.refname import is_zero
 from wit.git.refs import RefReader
 from wit.git.repository import BareRepository
 from wit.latch import Latch
@@ -44,6 +43,9 @@ from wit.runtime import Runtime
 
 RECONCILE_SECONDS = 60.0
 """Between two looks for pushes that have no living process."""
+
+FIRST_RECONCILE_SECONDS = 1.0
+"""After a start, doubled each time: what a killed daemon started may live a little longer."""
 
 CONFLICT_SECONDS = 10.0
 """How long a push waits for another one that has to be settled first."""
@@ -165,9 +167,11 @@ class Pushes:
         return True
 
     async def _keep_reconciling(self) -> None:
+        seconds = FIRST_RECONCILE_SECONDS
         while True:
-            await self._runtime.sleep(RECONCILE_SECONDS)
+            await self._runtime.sleep(seconds)
             await self._reconcile_calmly()
+            seconds = min(2 * seconds, RECONCILE_SECONDS)
 
     async def _reconcile_calmly(self) -> None:
         try:
@@ -350,13 +354,8 @@ def _read_logs(repo: BareRepository, push_id: str, updates: Iterable[RefUpdate])
 
 
 def _contended(ours: Iterable[RefUpdate], theirs: Iterable[RefUpdate]) -> set[bytes]:
-    """The refs that both change and at least one of them deletes."""
-    deleting = {update.ref: is_zero(update.new) for update in theirs}
-    return {
-        update.ref
-        for update in ours
-        if update.ref in deleting and (deleting[update.ref] or is_zero(update.new))
-    }
+    """The refs that both change."""
+    return {update.ref for update in ours} & {update.ref for update in theirs}
 
 
 def _to_json(updates: Iterable[RefUpdate]) -> list[list[str]]:

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from wit.access.actor import ANONYMOUS, Actor
 from wit.config import Config
+from wit.latch import Latch
 from wit.metrics import Metrics
 from wit.repositories.traffic import RequestInfo, Service
 from wit.runtime import Runtime
@@ -99,7 +100,7 @@ class SshFactory(Factory[Any]):
         self.tasks: set[Deferred[None]] = set()
         """The commands that are running, or still cleaning up."""
         self._signing_in: dict[SshTransport, None] = {}
-        self._idle: Deferred[None] | None = None
+        self._idle = Latch()
         self._open = metrics.open_connections.labels("ssh")
 
     def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol:
@@ -144,17 +145,15 @@ class SshFactory(Factory[Any]):
         self.tasks.add(task)
         task.addBoth(ended)
 
-    async def when_idle(self) -> None:
-        """Returns when no connection is open and no command is running."""
-        if self.connections or self.tasks:
-            self._idle = Deferred()
-            await self._idle
+    async def wait_until_idle(self, seconds: float) -> bool:
+        """Whether no connection is open and no command running, after ``seconds`` at the latest."""
+        self._idle = Latch()
+        self._tell_if_idle()
+        return await self._idle.wait_at_most(seconds, self.runtime.reactor)
 
     def _tell_if_idle(self) -> None:
-        if self._idle is not None and not (self.connections or self.tasks):
-            idle, self._idle = self._idle, None
-            if not idle.called:
-                idle.callback(None)
+        if not (self.connections or self.tasks):
+            self._idle.open()
 
     async def owner(self, key: bytes) -> Actor | None:
         """Who signs in with this key, as of now. Raises Forbidden for a suspended user's."""

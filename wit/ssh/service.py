@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
@@ -15,6 +14,9 @@ from wit.metrics import Metrics
 from wit.runtime import Runtime
 from wit.ssh.factory import KeyOwners, SshFactory, Traffic
 from wit.ssh.host_keys import load_host_keys, make_host_keys
+
+BACKLOG = 511
+"""Connections that the kernel completes before we accept them."""
 
 CLEANUP_SECONDS = 10.0
 """How long commands that were cut off may take to clean up when the service stops."""
@@ -69,6 +71,8 @@ class SshService:
             raise
 
     async def _listen(self, name: str, factory: SshFactory) -> Any:
+        if name.startswith(("tcp:", "tcp6:")) and ":backlog=" not in name:
+            name += f":backlog={BACKLOG}"  # Twisted's 50 are fewer than one burst
         try:
             endpoint = serverFromString(self._runtime.reactor, name)
         except (ValueError, TypeError, KeyError) as error:
@@ -85,9 +89,10 @@ class SshService:
 
         Raises ConfigError; everything stays as it was then. Endpoints do not change.
         """
-        if self._factory is not None:
-            self._factory.host_keys = await self._runtime.in_thread(load_host_keys, config)
-            self._factory.config = config
+        factory = self._factory
+        if factory is not None:
+            factory.host_keys = await self._runtime.in_thread(load_host_keys, config)
+            factory.config = config
         self._config = config
 
     async def stop(self) -> None:
@@ -108,10 +113,7 @@ class SshService:
 
     async def _until_idle(self, factory: SshFactory, seconds: float) -> None:
         """Wait until every connection is closed and every command ended, or the time is over."""
-        idle = Deferred.fromCoroutine(factory.when_idle())
-        try:
-            await idle.addTimeout(seconds, self._runtime.reactor)
-        except TimeoutError:
+        if not await factory.wait_until_idle(seconds):
             self._log.info(
                 "{connections} ssh connections and {commands} commands are still open",
                 connections=len(factory.connections),

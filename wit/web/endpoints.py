@@ -42,6 +42,8 @@ def make_endpoint(
             return _ssl(reactor, words, values)
         if kind == "unix":
             return _unix(reactor, words, values), None
+        if kind in ("tcp", "tcp6") and "backlog" not in values:
+            description += f":backlog={BACKLOG}"  # Twisted's 50 are fewer than one burst
         return serverFromString(reactor, description), None
     except (ValueError, TypeError, IndexError, KeyError, LookupError) as error:
         raise ConfigError(f"{description!r} is no endpoint: {error}") from error

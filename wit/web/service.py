@@ -24,8 +24,8 @@ ABORT_SECONDS = 5.0
 class HttpService:
     """One site on its endpoints.
 
-    ``addresses`` are those it listens on, as people would type them. ``on_stop`` is called
-    when stopping begins, before anything else.
+    ``addresses`` are those it listens on, as people would type them. ``grace_seconds`` may be
+    changed while it runs. ``on_stop`` is called when stopping begins, before anything else.
     """
 
     log = Logger()
@@ -44,7 +44,7 @@ class HttpService:
         self.addresses: list[str] = []
         self._endpoints = endpoints
         self._runtime = runtime
-        self._grace_seconds = grace_seconds
+        self.grace_seconds = grace_seconds
         self._name = name
         self._on_stop = on_stop
         self._ports: list[IListeningPort] = []
@@ -84,7 +84,7 @@ class HttpService:
             self._on_stop()
         await self._stop_listening()
         self.site.finish_up()
-        await self._wait_for_none(self._grace_seconds if grace is None else grace)
+        await self._wait_for_none(self.grace_seconds if grace is None else grace)
         if self.site.connections:
             self.log.warn(
                 "{name}: {count} requests did not end in time",

@@ -1,0 +1,1 @@
+"""The attack list, line by line, against a running daemon."""

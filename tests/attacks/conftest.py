@@ -1,0 +1,64 @@
+"""The daemons under attack, and what must be true of them after every attack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support import site as sites_
+from tests.support.daemon import Daemon
+from tests.support.quarry import Quarry
+from tests.support.site import Run, Site
+
+STRICT = {
+    "WIT_SERVER_HEADER_SECONDS": "1",
+    "WIT_SERVER_IDLE_SECONDS": "1",
+    "WIT_SERVER_MAX_CONNECTIONS": "50",
+    "WIT_SERVER_TRUSTED_PROXIES": "127.0.0.9/32",
+    "WIT_SSH_LOGIN_SECONDS": "2",
+    "WIT_SSH_IDLE_SECONDS": "2",
+    "WIT_SSH_MAX_CONNECTIONS": "40",
+    "WIT_REPOSITORIES_MAX_PUSH_BYTES": "1000000",
+    "WIT_REPOSITORIES_MAX_FILE_BYTES": "200000",
+    "WIT_GIT_HOOK_SECONDS": "1",
+    "WIT_GIT_FETCH_SECONDS": "4",
+    "WIT_GIT_NEGOTIATION_BYTES": "1000000",
+}
+"""Limits so small that a test can wait for them."""
+
+
+@pytest.fixture(scope="session")
+def strict_site(
+    run: Run,
+    plain_git_environment: None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site-strict")
+    daemon = Daemon(folder / "data", environment=STRICT)
+    with contextmanager(sites_.open_site)(daemon, folder, run) as site:
+        yield site
+
+
+@pytest.fixture
+def site(sites: Callable[[str], Site]) -> Iterator[Site]:
+    """The shared daemon on SQLite; most attacks never come near the database."""
+    yield from _attacked(sites("sqlite"))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def each_site(request: pytest.FixtureRequest, sites: Callable[[str], Site]) -> Iterator[Site]:
+    """The shared daemon on each engine, where the database has a part in it."""
+    yield from _attacked(sites(request.param))
+
+
+@pytest.fixture
+def strict(strict_site: Site) -> Iterator[Site]:
+    """A daemon with small limits (STRICT)."""
+    yield from _attacked(strict_site)
+
+
+def _attacked(site: Site) -> Iterator[Site]:
+    yield site
+    Quarry(site.daemon).check()

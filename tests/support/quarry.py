@@ -1,0 +1,57 @@
+"""What may be seen of a daemon's process from outside, and what must be true after an attack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+from tests.support.daemon import Daemon, wait_until
+from wit.git.push_directory import MAINTENANCE_LOCK
+
+
+class Quarry:
+    """What an attack may not change: how the daemon's process looks from outside."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        assert daemon.process is not None
+        self.daemon = daemon
+        self.process = psutil.Process(daemon.process.pid)
+
+    def children(self) -> list[psutil.Process]:
+        """git and whatever it started, zombies too."""
+        return list(self.process.children(recursive=True))
+
+    def gits(self, *words: str) -> list[psutil.Process]:
+        """The daemon's processes whose command line has all these words."""
+        found = []
+        for child in self.children():
+            try:
+                line = child.cmdline()
+            except psutil.Error:
+                continue
+            if all(word in line for word in words):
+                found.append(child)
+        return found
+
+    def fds(self) -> int:
+        return int(self.process.num_fds())
+
+    def rss(self) -> int:
+        """Resident memory in bytes."""
+        return int(self.process.memory_info().rss)
+
+    def leftovers(self) -> list[Path]:
+        """Quarantines, directories of pushes, and lock files other than wit's own, which stays."""
+        repos = self.daemon.data_dir / "repos"
+        found = [*(repos / ".wit" / "pushes").glob("*"), *repos.glob("*/*.git/**/*.lock")]
+        found += repos.glob("*/*.git/objects/*tmp_objdir*")
+        return [path for path in found if path.name != MAINTENANCE_LOCK]
+
+    def check(self) -> None:
+        """The daemon answers, and nothing is left of what was attacked."""
+        assert self.daemon.process is not None
+        assert self.daemon.process.poll() is None, self.daemon.log()[-4000:]
+        wait_until(lambda: not self.children(), what="the end of all git processes")
+        wait_until(lambda: not self.leftovers(), what="removal of what pushes leave behind")
+        wait_until(lambda: self.daemon.get("readyz")[0] == 200, what="an answer of the daemon")
