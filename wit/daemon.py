@@ -7,7 +7,7 @@ The tree, in the order of its starts; stops go the other way round, each one awa
     git           (stop) the last processes end, their pushes are settled
     events        journal -> handlers
     jobs          the durable queue, housekeeping
-    doors         http and ssh: both stop accepting at once and finish their work side by side
+    doors         ssh and http: both stop accepting at once and finish their work side by side
     metrics       their own endpoint; the tick time
 """
 
@@ -118,7 +118,8 @@ class Daemon:
                 ("git", Hooks(stop=self._let_git_end)),
                 ("events", core.events),
                 ("jobs", Together(core.jobs, core.housekeeping)),
-                ("doors", Together(self.http, self.ssh)),
+                # HTTP last: when /readyz answers, SSH does too.
+                ("doors", Together(self.ssh, self.http)),
                 (
                     "metrics",
                     Together(

@@ -23,7 +23,7 @@ STRICT = {
     "WIT_REPOSITORIES_MAX_PUSH_BYTES": "1000000",
     "WIT_REPOSITORIES_MAX_FILE_BYTES": "200000",
     "WIT_GIT_HOOK_SECONDS": "1",
-    "WIT_GIT_FETCH_SECONDS": "4",
+    "WIT_GIT_FETCH_SECONDS": "2.5",
     "WIT_GIT_NEGOTIATION_BYTES": "1000000",
 }
 """Limits so small that a test can wait for them."""

@@ -23,7 +23,5 @@ def import_heavy(site: Site, name: str, folder: Path) -> str:
     git("commit", "-q", "--amend", "-m", "heavy", cwd=work)
     head = git("rev-parse", "HEAD", cwd=work).stdout.strip()
     full_name = parse_full_name(name)
-    site.do(
-        lambda core: core.repos.import_(full_name, str(work), private=True, allow_local=True)
-    )
+    site.do(lambda core: core.repos.import_(full_name, str(work), private=True, allow_local=True))
     return head

@@ -25,9 +25,7 @@ def test_no_variable_of_the_client_reaches_git(site: Site, new_name: str) -> Non
         "GIT_CONFIG_VALUE_0=/tmp", "GIT_EXEC_PATH=/tmp", "BASH_ENV=/tmp/evil", "ATTACK=1",
     ]  # fmt: skip
     sent = " ".join(f'"{variable}"' for variable in variables)
-    client = ssh(
-        site.daemon, site.alice, f"git-upload-pack '{new_name}'", "-o", f"SetEnv={sent}"
-    )
+    client = ssh(site.daemon, site.alice, f"git-upload-pack '{new_name}'", "-o", f"SetEnv={sent}")
     try:
         quarry = Quarry(site.daemon)
         git: psutil.Process = wait_until(lambda: quarry.gits("upload-pack"), what="git")[0]

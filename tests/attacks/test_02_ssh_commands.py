@@ -67,8 +67,9 @@ def test_nothing_but_a_service_and_a_path_is_executed(
         ) as connection:  # fmt: skip
             for line in attacks:
                 done = await connection.run(line, input=b"", encoding=None, timeout=20)
-                out = bytes(done.stdout or b"") + bytes(done.stderr or b"")
-                results.append((line, done.exit_status, out.decode("utf-8", "replace")))
+                texts = [text for text in (done.stdout, done.stderr) if isinstance(text, bytes)]
+                out = b"".join(texts).decode("utf-8", "replace")
+                results.append((line, done.exit_status, out))
         return results
 
     for line, status, out in asyncio.run(attack()):
@@ -83,7 +84,14 @@ def test_nothing_but_a_service_and_a_path_is_executed(
 def test_options_never_stand_on_gits_command_line(site: Site, new_name: str) -> None:
     """Where the path goes to git, it is the folder of a registered repository."""
     push_history(site.daemon, site.alice, new_name)
-    for path in (f"-{new_name}", f"--exec=x/{new_name}", "-/-", "--/x", "alice/-x", "alice/--exec=x"):
+    for path in (
+        f"-{new_name}",
+        f"--exec=x/{new_name}",
+        "-/-",
+        "--/x",
+        "alice/-x",
+        "alice/--exec=x",
+    ):
         status, _, _ = site.daemon.get(
             f"{path}/info/refs?service=git-upload-pack",
             {"Authorization": f"Bearer {site.alice.token}"},

@@ -22,9 +22,7 @@ def test_no_branch_or_tag_looks_like_an_option(
     marker = tmp_path / "pwned"
     for namespace in ("refs/heads/", "refs/tags/"):
         ref = namespace + short.format(f"{marker}".lstrip("/"))
-        report = push(
-            site.daemon, site.alice, new_name, [(ZERO, made.commit, ref)], made.pack
-        )
+        report = push(site.daemon, site.alice, new_name, [(ZERO, made.commit, ref)], made.pack)
         assert report.refs.get(ref, "refused") != "ok", report
     assert refs(site.disk(new_name)) == {"refs/heads/main": made.commit}
     assert not marker.exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from twisted.conch.ssh.common import NS
@@ -25,9 +24,7 @@ DATA = 94
 @pytest.fixture(scope="module")
 def heavy(strict_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """A name and the id of its commit."""
-    yield "alice/heavy", import_heavy(
-        strict_site, "alice/heavy", tmp_path_factory.mktemp("heavy")
-    )
+    yield "alice/heavy", import_heavy(strict_site, "alice/heavy", tmp_path_factory.mktemp("heavy"))
 
 
 @pytest.mark.parametrize("known", [[], [f"have {ZERO[:-1]}1"]], ids=["cached", "uncached"])
@@ -80,7 +77,7 @@ def test_ssh_client_with_a_huge_window_on_a_stopped_connection(
             client.data(fetch_v2([head], *known.decode().splitlines()), channel=number)
         assert client.transport is not None
         assert (await client.until(DATA))[0] == DATA
-        client.transport.pauseProducing()
+        client.transport.pauseProducing()  # type: ignore[attr-defined]
 
     strict.run(attack())
     peak = 0
@@ -105,7 +102,11 @@ def test_ssh_client_whose_window_stays_shut(strict: Site, heavy: tuple[str, str]
     quarry = Quarry(strict.daemon)
     before = quarry.rss()
     client = ssh(
-        strict.daemon, strict.alice, f"git-upload-pack '{name}'", "-o", "SetEnv=GIT_PROTOCOL=version=2"
+        strict.daemon,
+        strict.alice,
+        f"git-upload-pack '{name}'",
+        "-o",
+        "SetEnv=GIT_PROTOCOL=version=2",
     )
     assert client.stdin is not None
     client.stdin.write(fetch_v2([head], f"have {ZERO[:-1]}1"))

@@ -95,8 +95,9 @@ def test_over_ssh(site: Site, new_name: str) -> None:
     client.stdin.flush()
     stopped = stop_git(quarry)
     before = quarry.rss()
-    os.set_blocking(client.stdin.fileno(), False)
-    sent = send_until_stuck(lambda data: os.write(client.stdin.fileno(), data), 4 * MOST_ON_THE_WAY)
+    pipe = client.stdin.fileno()
+    os.set_blocking(pipe, False)
+    sent = send_until_stuck(lambda data: os.write(pipe, data), 4 * MOST_ON_THE_WAY)
     assert sent < MOST_ON_THE_WAY
     assert quarry.rss() - before < 8 * MIB
     client.kill()

@@ -40,9 +40,7 @@ STAGES = {
 
 
 @pytest.fixture(scope="module")
-def heavy(
-    sites: object, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, str]]:
+def heavy(sites: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     site: Site = sites("sqlite")  # type: ignore[operator]
     yield "alice/heavy10", import_heavy(site, "alice/heavy10", tmp_path_factory.mktemp("heavy"))
 
@@ -51,7 +49,7 @@ def untouched(site: Site, name: str) -> None:
     Quarry(site.daemon).check()
     assert set(refs(site.disk(name))) == {"refs/heads/main"}
     objects = site.disk(name) / "objects"
-    assert not [path for path in objects.rglob("tmp_*")]
+    assert not list(objects.rglob("tmp_*"))
 
 
 @pytest.mark.parametrize("stage", list(STAGES))

@@ -144,6 +144,7 @@ def test_a_banner_of_the_client_is_not_waited_for(site: Site) -> None:
 
 def test_keepalives_are_answered(site: Site) -> None:
     """``ServerAliveInterval`` is a global request that must have an answer."""
+
     async def ask() -> None:
         client = await signed_in(site.daemon.ssh_port, site.alice.key)
         client.say(80, NS(b"keepalive@openssh.com") + b"\x01")

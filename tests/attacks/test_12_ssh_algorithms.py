@@ -53,12 +53,12 @@ def test_ssh_audit_finds_no_failure(site: Site) -> None:
     ids=lambda option: option.partition("=")[0],
 )
 def test_nothing_weak_is_agreed_on(site: Site, option: str) -> None:
-    """The algorithm for which the option stands is the only one; MACs with a cipher that has one."""
+    """The algorithm in the option is the only one offered; MACs with a cipher that has one."""
     more = ["-o", "Ciphers=aes256-ctr"] if option.startswith("MACs") else []
     done = subprocess.run(
         [
-            *talkative(ssh_command(site.alice.key)), "-o", option, *more, "-p", str(site.daemon.ssh_port),
-            "-T", "git@127.0.0.1",
+            *talkative(ssh_command(site.alice.key)), "-o", option, *more,
+            "-p", str(site.daemon.ssh_port), "-T", "git@127.0.0.1",
         ],
         capture_output=True, timeout=20,
     )  # fmt: skip
@@ -76,7 +76,7 @@ def test_a_flood_instead_of_a_version_is_cut_off(site: Site, flood: bytes) -> No
     before = quarry.rss()
     with socket.create_connection(("127.0.0.1", site.daemon.ssh_port), 10) as client:
         sent = 0
-        with pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe
+        with pytest.raises(OSError):  # reset or broken pipe
             while sent < 64 * 1024 * 1024:
                 client.sendall(flood * 16)
                 sent += len(flood) * 16

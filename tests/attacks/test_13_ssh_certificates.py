@@ -64,9 +64,7 @@ def test_no_certificate_signs_in(site: Site, tmp_path: Path, kind: str) -> None:
                 await client.start_user_auth()
                 client.request_auth(certificate, algorithm)
                 assert (await client.until(51, 60))[0] == 51
-                signature = client.sign(
-                    key, certificate, algorithm, signature_type=b"ssh-ed25519"
-                )
+                signature = client.sign(key, certificate, algorithm, signature_type=b"ssh-ed25519")
                 client.request_auth(certificate, algorithm, signature=signature)
                 assert (await client.until(51, 52))[0] == 51
                 client.close()

@@ -16,7 +16,6 @@ from tests.support.wire import (
     history,
     oid,
     pack,
-    pkt,
     post,
     push,
     push_history,
@@ -125,9 +124,7 @@ def test_the_pack_cache_hands_nothing_on(site: Site) -> None:
     push(site.daemon, site.alice, name, [(secret.commit, ZERO, "refs/heads/secret")])
     assert not had(site, name, secret.commit)
     for person in (site.bob, None):
-        answer = post(
-            site.daemon, person, name, "git-upload-pack", fetch_v2([secret.commit])
-        )
+        answer = post(site.daemon, person, name, "git-upload-pack", fetch_v2([secret.commit]))
         assert answer.status in (401, 404) and b"PACK" not in answer.body
 
 

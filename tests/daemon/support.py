@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -90,6 +91,33 @@ def kill_all(daemon: Daemon) -> None:
     for victim in victims:
         with suppress(psutil.NoSuchProcess):
             victim.kill()
+
+
+class Notified:
+    """A stand-in for systemd's end of sd_notify(3)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "notify"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self.path))
+
+    def wait_for(self, assignment: str, seconds: float = 30.0) -> dict[str, str]:
+        """The next message with ``assignment`` in it; those before it are dropped."""
+        self._socket.settimeout(seconds)
+        while True:
+            lines = self._socket.recv(4096).decode().splitlines()
+            if assignment in lines:
+                return dict(line.split("=", 1) for line in lines)
+
+    def drain(self) -> None:
+        """Drop what has come."""
+        self._socket.settimeout(0.0)
+        with suppress(BlockingIOError):
+            while True:
+                self._socket.recv(4096)
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 def twistd(*arguments: str) -> list[str]:

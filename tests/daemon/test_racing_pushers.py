@@ -118,9 +118,7 @@ class Pusher(threading.Thread):
         self.tips = {ref.replace("refs/seen", "refs/heads"): tip for ref, tip in tips.items()}
 
     def git(self, *arguments: str) -> str:
-        return git(
-            "-c", "gc.auto=0", *arguments, cwd=self.folder, env=self.env, check=False
-        ).stdout
+        return git("-c", "gc.auto=0", *arguments, cwd=self.folder, env=self.env, check=False).stdout
 
 
 def porcelain(text: str) -> Iterator[tuple[str, str, str]]:
@@ -279,7 +277,7 @@ def made_according_to_reflog(repo: Path, ref: str, value: str | None) -> list[Up
     if value is None:
         return []
     entries = parse_reflog((repo / "logs" / ref).read_bytes())
-    confirmed = []
+    confirmed: list[Update] = []
     for number, entry in enumerate(entries):
         after = entries[number + 1].old if number + 1 < len(entries) else value
         if entry.new == after:

@@ -47,6 +47,7 @@ class World:
     def begin(self, number: int, kind: str, what: str) -> HeldGit:
         """A real client in the middle of a clone, or of a push of new content."""
         if what == "clone":
+
             def clone(base: str) -> list[str]:
                 return ["clone", "-q", "--bare", f"{base}/{NAME}", f"clone{number}"]
 
@@ -127,10 +128,10 @@ def test_what_does_not_end_in_time_is_cut(world: World) -> None:
     for client in real:
         status, said = client.finish()
         assert status != 0 and said
-    assert leftovers(world.daemon, NAME) == []
     git("fsck", "--connectivity-only", cwd=world.bare)
     refs = git("for-each-ref", "--format=%(refname)", cwd=world.bare).stdout
     assert refs == "refs/heads/main\n"
     assert "Traceback" not in world.daemon.log()
     world.daemon.start()
+    assert leftovers(world.daemon, NAME) == [], "the start tidies up after what was cut"
     git("clone", "-q", "--bare", world.daemon.url(NAME), "after", cwd=world.folder)

@@ -11,6 +11,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
+from tests.git.conftest import Children
 from wit.errors import TimedOut, TooLarge, Unavailable
 from wit.git.command import Invocation
 from wit.git.process import DEVNULL, PIPE, Child, feed, seal_descriptors, spawn
@@ -28,11 +29,11 @@ def descriptors() -> int:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(run: Any) -> Any:
+def nothing_left(run: Any, children: Children) -> Any:
     """Every test: no descriptor, no child and no zombie more than before."""
 
     async def count() -> tuple[int, int]:
-        return descriptors(), len(psutil.Process().children(recursive=True))
+        return descriptors(), len(children())
 
     run(count())
     before = run(count())

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from twisted.internet.defer import Deferred
 
+from tests.git.conftest import Children
 from tests.git.pushing import (
     Gate,
     PolicyPush,
@@ -394,17 +394,9 @@ def test_of_two_racing_pushes_one_wins(
     assert server.leftovers("r.git") == []
 
 
-def children() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if child.status() == psutil.STATUS_ZOMBIE or "receive-pack" in " ".join(child.cmdline())
-    ]
-
-
 @pytest.mark.attack(10)
 def test_a_client_that_goes_away_mid_push_leaves_nothing(
-    server: PushServer, work: Path, runtime: Runtime
+    server: PushServer, work: Path, runtime: Runtime, children: Children
 ) -> None:
     bare = server.bare("r.git")
     path = server.url("r.git").removeprefix("git://")
@@ -424,7 +416,7 @@ def test_a_client_that_goes_away_mid_push_leaves_nothing(
 
 @pytest.mark.attack(10)
 def test_a_client_that_goes_away_while_the_policy_thinks(
-    server: PushServer, work: Path, runtime: Runtime
+    server: PushServer, work: Path, runtime: Runtime, children: Children
 ) -> None:
     bare = server.bare("r.git")
     gate = Gate(runtime)
@@ -441,7 +433,9 @@ def test_a_client_that_goes_away_while_the_policy_thinks(
     assert children() == []
 
 
-def test_a_push_that_takes_too_long_is_ended(make_server: Make, run: Any) -> None:
+def test_a_push_that_takes_too_long_is_ended(
+    make_server: Make, run: Any, children: Children
+) -> None:
     server = make_server(push_seconds=0.3)
     server.bare("r.git")
 
@@ -466,7 +460,7 @@ def test_a_push_that_takes_too_long_is_ended(make_server: Make, run: Any) -> Non
 
 
 def test_git_that_is_killed_is_cleaned_up_after(
-    server: PushServer, work: Path, runtime: Runtime
+    server: PushServer, work: Path, runtime: Runtime, children: Children
 ) -> None:
     bare = server.bare("r.git")
     gate = Gate(runtime)
@@ -474,7 +468,9 @@ def test_git_that_is_killed_is_cleaned_up_after(
     client = in_background("push", server.url("r.git"), "main", cwd=work)
     assert gate.reached.wait(20)
     (bare / "refs" / "heads" / "main.lock").write_text("as if git had been about to write")
-    (receive_pack,) = [p for p in children() if p.cmdline()[1] == "receive-pack"]
+    (receive_pack,) = [
+        p for p in children() if p.pid != client.pid and p.cmdline()[1] == "receive-pack"
+    ]
     receive_pack.send_signal(signal.SIGKILL)
     assert client.wait(20) != 0
     client.communicate()

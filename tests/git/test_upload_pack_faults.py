@@ -10,12 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
+from tests.git.conftest import Children
 from tests.git.fetching import Served, ask, clone_request, git, line, make_repository, serving
 from wit.errors import Unavailable
 from wit.git.fetch_request import Budget
@@ -133,13 +133,15 @@ def test_git_that_dies_in_the_middle_breaks_the_answer_off(
             ask(served, run, clone_request(repository, *have))
 
 
-def test_the_time_limit(repository: Path, tmp_path: Path, runtime: Runtime, run: Any) -> None:
+def test_the_time_limit(
+    repository: Path, tmp_path: Path, runtime: Runtime, run: Any, children: Children
+) -> None:
     with served_by("sleep 100", repository, tmp_path, runtime, run, fetch_seconds=0.1) as served:
         have = f"have {git('rev-parse', 'side', cwd=repository)}"
         for arguments in ([], [have]):
             answer = ask(served, run, clone_request(repository, *arguments))
             assert b"took longer than this server allows" in answer
-    assert psutil.Process().children() == []
+    assert children() == []
 
 
 def test_a_busy_server_says_so(
@@ -158,7 +160,12 @@ def test_a_busy_server_says_so(
 @pytest.mark.attack(8, 10)
 @pytest.mark.parametrize("haves", [False, True])
 def test_a_client_that_never_reads_and_then_leaves(
-    repository: Path, tmp_path: Path, runtime: Runtime, run: Any, haves: bool
+    repository: Path,
+    tmp_path: Path,
+    runtime: Runtime,
+    run: Any,
+    haves: bool,
+    children: Children,
 ) -> None:
     """git waits for the client (or has its output in a file), and ends with it."""
     script = "cat > /dev/null; yes 0123456789 | head -c 100000000"
@@ -192,13 +199,18 @@ def test_a_client_that_never_reads_and_then_leaves(
             return sum(map(len, taken))
 
         assert run(work()) <= 256 * 1024
-    assert psutil.Process().children(recursive=True) == []
+    assert children() == []
 
 
 @pytest.mark.attack(10)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_client_that_is_cut_off_leaves_nothing_behind(
-    served: Served, repository: Path, runtime: Runtime, run: Any, protocol: int
+    served: Served,
+    repository: Path,
+    runtime: Runtime,
+    run: Any,
+    protocol: int,
+    children: Children,
 ) -> None:
     async def cut() -> None:
         port = served.ports[0].getHost().port
@@ -213,4 +225,4 @@ def test_a_client_that_is_cut_off_leaves_nothing_behind(
             await runtime.sleep(0.01)
 
     run(cut())
-    assert psutil.Process().children(recursive=True) == []
+    assert children() == []

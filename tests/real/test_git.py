@@ -18,7 +18,9 @@ def check_both_sides(site: Site, name: str, work: Path) -> None:
     git("-C", str(served), "fsck", "--strict")
     assert refs(served) == refs_to_push(work)
     with DulwichRepo(str(served)) as second:
-        seen = {ref.decode(): oid.decode() for ref, oid in second.get_refs().items() if ref != b"HEAD"}
+        seen = {
+            ref.decode(): oid.decode() for ref, oid in second.get_refs().items() if ref != b"HEAD"
+        }
         assert seen == refs(served)
         for oid in seen.values():
             assert second[oid.encode()].id.decode() == oid
@@ -35,7 +37,9 @@ def pushed(site: Site, repo: str, work: Path) -> str:
     return repo
 
 
-def test_push_clone_fetch_delete(door: Door, site: Site, repo: str, work: Path, tmp_path: Path) -> None:
+def test_push_clone_fetch_delete(
+    door: Door, site: Site, repo: str, work: Path, tmp_path: Path
+) -> None:
     url = door.url(repo)
     done = door.git("push", "--progress", url, "main", "side", "--tags", cwd=work)
     assert "remote:" in done.stderr or "Writing objects" in done.stderr
@@ -99,7 +103,9 @@ def test_partial_clones_fetch_the_rest_when_it_is_needed(
     door_v2: Door, pushed: str, work: Path, tmp_path: Path, filter_: str
 ) -> None:
     clone = tmp_path / "clone"
-    door_v2.git("clone", "-q", "--no-checkout", f"--filter={filter_}", door_v2.url(pushed), str(clone))
+    door_v2.git(
+        "clone", "-q", "--no-checkout", f"--filter={filter_}", door_v2.url(pushed), str(clone)
+    )
     missing = git("rev-list", "--objects", "--all", "--missing=print", cwd=clone).stdout
     assert "\n?" in missing
     door_v2.git("checkout", "-q", "main", cwd=clone)
@@ -155,7 +161,9 @@ def test_push_options_are_accepted_and_recorded(
     door_v2: Door, site: Site, pushed: str, work: Path
 ) -> None:
     commit(work, "with-options")
-    door_v2.git("push", "-q", "-o", "ci.skip", "-o", "note=a b", door_v2.url(pushed), "main", cwd=work)
+    door_v2.git(
+        "push", "-q", "-o", "ci.skip", "-o", "note=a b", door_v2.url(pushed), "main", cwd=work
+    )
     last = [event for event in site.daemon.events(pushed) if event["type"] == "push"][-1]
     payload = last["payload"]
     assert isinstance(payload, dict)
@@ -201,7 +209,11 @@ def test_pushing_to_a_missing_repository_of_ones_own_creates_it(
     assert "created" in done.stderr and new_name in done.stderr
     assert refs(site.disk(new_name)) == {"refs/heads/main": refs(work)["refs/heads/main"]}
     # it is private
-    assert door_v2.as_(site.bob).git("ls-remote", door_v2.as_(site.bob).url(new_name), check=False).returncode
+    assert (
+        door_v2.as_(site.bob)
+        .git("ls-remote", door_v2.as_(site.bob).url(new_name), check=False)
+        .returncode
+    )
 
 
 def test_nobody_creates_repositories_for_others_by_pushing(

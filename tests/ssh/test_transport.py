@@ -326,9 +326,9 @@ def test_strict_key_exchange(server: SshServer, strict: bool) -> None:
 
 @pytest.fixture(scope="module")
 def big_repository(repositories: Path) -> str:
-    """50 MB that cannot be compressed."""
-    name = "alice/fifty.git"
-    files = {f"file{number}": os.urandom(1_000_000) for number in range(50)}
+    """20 MB that cannot be compressed."""
+    name = "alice/twenty.git"
+    files = {f"file{number}": os.urandom(1_000_000) for number in range(20)}
     make_repository(repositories / name, files)
     return name
 
@@ -355,7 +355,7 @@ def test_the_server_asks_for_new_keys(
         changes.append(self)
         plain(self, packet)
 
-    monkeypatch.setattr(SshTransport, "rekey_bytes", 4 << 20)
+    monkeypatch.setattr(SshTransport, "rekey_bytes", 2 << 20)
     monkeypatch.setattr(SshTransport, "ssh_NEWKEYS", counting)
     copy = str(tmp_path / "copy")
     result = server.git("clone", "-q", server.url(big_repository), copy)
@@ -363,7 +363,7 @@ def test_the_server_asks_for_new_keys(
     assert len(changes) >= 8
     changes.clear()
     new = Path(copy) / "new"
-    new.write_bytes(os.urandom(20_000_000))
+    new.write_bytes(os.urandom(10_000_000))
     server.git("-C", copy, "add", "new")
     server.git("-C", copy, "commit", "-q", "-m", "more")
     result = server.git("-C", copy, "push", "-q", "origin", "HEAD:refs/heads/rekey")

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from tests.support.daemon import Daemon, wait_until
-from wit.git.push_directory import MAINTENANCE_LOCK
+from wit.git.maintenance import LOCK as MAINTENANCE_LOCK
 
 
 class Quarry:

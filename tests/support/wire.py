@@ -192,11 +192,8 @@ def ssh(
 
 
 def pkt(*lines: bytes | str) -> bytes:
-    out = b""
-    for line in lines:
-        data = line.encode() if isinstance(line, str) else line
-        out += b"%04x%b" % (len(data) + 4, data)
-    return out
+    encoded = (line.encode() if isinstance(line, str) else line for line in lines)
+    return b"".join(b"%04x%b" % (len(data) + 4, data) for data in encoded)
 
 
 def packets(data: bytes) -> Iterator[bytes]:

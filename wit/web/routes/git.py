@@ -10,6 +10,8 @@ import re
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote_to_bytes
 
+from twisted.internet.defer import CancelledError
+
 from wit import config
 from wit.access.actor import ANONYMOUS, Actor
 from wit.errors import (
@@ -101,7 +103,7 @@ class GitDoor:
                     raise Forbidden("git archive is not served; clone with --depth 1 instead")
                 else:
                     raise Forbidden(ONLY_SMART)
-            except StreamClosed:
+            except (CancelledError, StreamClosed):
                 raise
             except Exception as error:
                 await answer.fail(error)
