@@ -54,6 +54,8 @@ SWEEP_SECONDS = 3600.0
 CLEANUP_SECONDS = 10.0
 """How long git processes that were cut off may take to end when the daemon stops."""
 
+METRICS_GRACE_SECONDS = 1.0
+
 RELOADABLE = (
     "server.",
     "ssh.",
@@ -101,6 +103,7 @@ class Daemon:
             make_metrics_site(metrics, runtime, self.health.problems),
             config.metrics.listen,
             runtime,
+            grace_seconds=METRICS_GRACE_SECONDS,
             name="metrics",
         )
         self.tree = Tree(
