@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred, DeferredList
 from tests.accounts.conftest import Accounts, make_accounts
 from tests.accounts.test_ssh_keys import new_key
 from wit.access.actor import Origin
-from wit.accounts.credentials import cli_actor
+from wit.accounts.credentials import Credentials, cli_actor
+from wit.accounts.passwords import Check, Passwords
 from wit.accounts.public_keys import parse_public_key
 from wit.db.port import Database
 from wit.db.tables import account_credentials, sessions, ssh_keys, tokens
@@ -219,15 +220,40 @@ def test_wrong_passwords_for_one_name_are_limited_from_everywhere(
         basic(accounts, run, "ada", PASSWORD, "203.0.113.1")
 
 
+class Together(Passwords):
+    """Begins with the checks when ``count`` passwords have come, and takes the right one last:
+    in which order the database's connections bring them is left to chance."""
+
+    def __init__(self, runtime: Runtime, count: int) -> None:
+        super().__init__(runtime)
+        self.count = count
+        self.come: list[tuple[bool, Deferred[None]]] = []
+
+    async def check(self, stored: str | None, password: str) -> Check:
+        turn: Deferred[None] = Deferred()
+        self.come.append((password == PASSWORD, turn))
+        if len(self.come) == self.count:
+            for _, each in sorted(self.come, key=lambda one: one[0]):
+                each.callback(None)
+        await turn
+        return await super().check(stored, password)
+
+
 @pytest.mark.attack(51)
 def test_many_guesses_at_once_gain_nothing(accounts: Accounts, run, ada) -> None:
+    guesses = [f"wrong password {n}" for n in range(12)] + [PASSWORD]
+    credentials = Credentials(
+        accounts.db,
+        accounts.runtime,
+        Together(accounts.runtime, len(guesses)),
+        accounts.tokens,
+        accounts.keys,
+        failures_per_minute=5,
+    )
+
     async def burst():
-        guesses = [f"wrong password {n}" for n in range(12)] + [PASSWORD]
         return await DeferredList(
-            [
-                Deferred.fromCoroutine(accounts.credentials.basic("ada", guess, HERE))
-                for guess in guesses
-            ],
+            [Deferred.fromCoroutine(credentials.basic("ada", guess, HERE)) for guess in guesses],
             consumeErrors=True,
         )
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.daemon import PASSWORD
 from tests.support.site import Site, new_name
-from tests.support.wire import ask, basic, push_history
+from tests.support.wire import Http, ask, basic, push_history
 
 pytestmark = pytest.mark.attack(29)
 
@@ -69,8 +69,6 @@ def test_malformed_headers_are_refused(site: Site, header: str) -> None:
 
 def test_two_headers_are_refused(site: Site) -> None:
     """Which of the two would count?"""
-    from tests.support.wire import Http
-
     name = _shared(site)
     right = basic("alice", site.alice.token)
     lines = f"Authorization: {right}\r\nAuthorization: {basic('bob', site.bob.token)}\r\n"
@@ -86,44 +84,29 @@ def test_a_password_with_colons(each_site: Site) -> None:
     site, name = each_site, new_name()
     owner = f"colon{name.partition('/')[2]}"
     password = "pa:ss::wörd:"
-    site.daemon.wit(
-        "user", "create", owner, "--email", f"{owner}@example.org", "--password-stdin",
-        stdin=password + "\n",
-    )  # fmt: skip
-    mine = f"{owner}/x"
-    site.create(mine)
+    site.do(lambda core: core.users.create(owner, f"{owner}@example.org", password))
+    mine = site.create(f"{owner}/x")
     assert looked(site, mine, {"Authorization": basic(owner, password)}, "", "127.0.4.1") == 200
     for wrong in ("pa", "pa:ss", password[:-1], "ss::wörd:", password + ":"):
         header = {"Authorization": basic(owner, wrong)}
         assert looked(site, mine, header, "", "127.0.4.2") == 401
 
 
-def test_a_suspended_user_is_out_at_once(each_site: Site) -> None:
+def test_who_is_suspended_or_revoked_is_out_at_once(each_site: Site) -> None:
     site, name = each_site, new_name()
     owner = f"gone{name.partition('/')[2]}"
-    token = site.daemon.user(owner)
-    mine = f"{owner}/x"
-    site.create(mine)
+    user = site.do(lambda core: core.users.create(owner, f"{owner}@example.org", "a password"))
+    scopes = ["repo:read", "repo:write"]
+    row, token = site.do(lambda core: core.tokens.create(user["id"], "test", scopes))
+    mine = site.create(f"{owner}/x")
     header = {"Authorization": basic(owner, token)}
     assert looked(site, mine, header) == 200
-    site.daemon.wit("user", "suspend", owner)
+    site.do(lambda core: core.users.suspend(user["id"], "test"))
     assert looked(site, mine, header) == 403
-    site.daemon.wit("user", "resume", owner)
+    site.do(lambda core: core.users.resume(user["id"]))
     assert looked(site, mine, header) == 200
-
-
-def test_a_revoked_token_is_out_at_once(each_site: Site) -> None:
-    import json
-
-    site, name = each_site, new_name()
-    push_history(site.daemon, site.alice, name)
-    token = site.daemon.token("alice")
-    listed = json.loads(site.daemon.wit("token", "list", "alice", "--json").stdout)
-    assert token not in str(listed)
-    newest = max(listed, key=lambda row: row["created_at"])
-    assert looked(site, name, {"Authorization": f"Bearer {token}"}) == 200
-    site.daemon.wit("token", "revoke", "alice", newest["id"])
-    assert looked(site, name, {"Authorization": f"Bearer {token}"}) == 401
+    site.do(lambda core: core.tokens.delete(user["id"], row["id"]))
+    assert looked(site, mine, header) == 401
 
 
 def test_guessing_is_slowed_down(each_site: Site) -> None:

@@ -135,6 +135,9 @@ def _repositories(group: Groups) -> None:
     listing.add_argument("--owner", default="", metavar="NAME")
     _command(group, "rename", "repositories:rename", "give a new name", "OWNER/REPO", "NEW")
     _command(group, "transfer", "repositories:transfer", "give a new owner", "OWNER/REPO", "OWNER")
+    lock = _command(group, "lock", "repositories:lock", "take no pushes for now", "OWNER/REPO")
+    lock.add_argument("--reason", metavar="TEXT", default="its administrator has locked it")
+    _command(group, "unlock", "repositories:unlock", "take pushes again", "OWNER/REPO")
     _confirmed(_command(group, "delete", "repositories:delete", "remove for good", "OWNER/REPO"))
 
 

@@ -71,6 +71,22 @@ async def rename(session: Session, arguments: Namespace) -> None:
     session.note(f"{name} is now {repo['full_name']}")
 
 
+async def lock(session: Session, arguments: Namespace) -> None:
+    await _set_lock(session, arguments.owner_repo, arguments.reason)
+    session.note(f"{arguments.owner_repo} takes no pushes: {arguments.reason}")
+
+
+async def unlock(session: Session, arguments: Namespace) -> None:
+    await _set_lock(session, arguments.owner_repo, None)
+    session.note(f"{arguments.owner_repo} takes pushes again")
+
+
+async def _set_lock(session: Session, full_name: str, reason: str | None) -> None:
+    async with session.core() as core:
+        repo = await core.repos.get(parse_full_name(full_name))
+        await core.repos.set_read_only(repo["id"], reason)
+
+
 async def transfer(session: Session, arguments: Namespace) -> None:
     name = parse_full_name(arguments.owner_repo)
     async with session.core() as core:
