@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import shutil
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -131,6 +132,13 @@ def database(database_url: str, run: Run, runtime: Runtime) -> Iterator[Database
     run(database.open())
     yield database
     run(database.close())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """A shell starts background jobs with SIGINT ignored, and programs inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
