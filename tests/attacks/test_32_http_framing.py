@@ -133,7 +133,10 @@ def test_pipelined_requests_are_answered_in_their_order(site: Site) -> None:
     """CVE-2024-41671: answers must not change places, whoever is faster."""
     name = _shared(site)
     slow = request(
-        "POST", f"/{name}/git-upload-pack", service_headers(site.alice, "git-upload-pack"), ls_refs()
+        "POST",
+        f"/{name}/git-upload-pack",
+        service_headers(site.alice, "git-upload-pack"),
+        ls_refs(),
     )
     fast = request("GET", "/livez")
     missing = request("GET", "/alice/no-such/info/refs?service=git-upload-pack", sign_in(site.bob))
@@ -177,7 +180,9 @@ def test_a_request_behind_an_unread_body_is_not_lost_nor_mistaken(site: Site) ->
     made = history()
     inner = request("GET", "/livez", {"Host": "smuggled"})
     body = commands([(ZERO, made.commit, "refs/heads/x")]) + inner
-    push = request("POST", f"/{name}/git-receive-pack", service_headers(site.bob, "git-receive-pack"), body)
+    push = request(
+        "POST", f"/{name}/git-receive-pack", service_headers(site.bob, "git-receive-pack"), body
+    )
     with Http(site.daemon.http_port) as http:
         http.send(push + request("GET", "/readyz"))
         assert http.answer().status == 404
@@ -221,7 +226,9 @@ def test_an_answer_repeats_nothing_of_the_request(site: Site) -> None:
     evil = "%0d%0aX-Evil:%20yes"
     for target in (f"/{evil}/{evil}/info/refs?service=git-upload-pack", f"/livez?{evil}",
                    f"/alice/x/info/refs?service={evil}", f"/{evil}"):  # fmt: skip
-        answer = ask(site.daemon, "GET", target, {"X-Trace-Id": "a\tb", "Git-Protocol": "version=9"})
+        answer = ask(
+            site.daemon, "GET", target, {"X-Trace-Id": "a\tb", "Git-Protocol": "version=9"}
+        )
         assert "x-evil" not in answer.headers
         assert "<" not in answer.text or answer.headers["content-type"].startswith("text/plain")
     trace = ask(site.daemon, "GET", "/livez", {"X-Trace-Id": "<script>"}).headers["x-trace-id"]

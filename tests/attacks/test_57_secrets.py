@@ -129,7 +129,9 @@ def test_no_secret_is_written_down_or_handed_on(place: Site, tmp_path: Path) -> 
         for query in (f"token={alice.token}", f"access_token={QUERY}", f"password={QUERY}"):
             for target in (f"/{name}/info/refs?service=git-upload-pack&{query}", f"/x?{query}"):
                 answers.append(str(ask(daemon, "GET", target)))
-        answers.append(str(ask(daemon, "GET", f"/{alice.token}/x/info/refs?service=git-upload-pack")))
+        answers.append(
+            str(ask(daemon, "GET", f"/{alice.token}/x/info/refs?service=git-upload-pack"))
+        )
         for body in (fetch_v2(["1" * 40]), b"zzzz"):
             answers.append(str(post(daemon, alice, name, "git-upload-pack", body)))
         # A push that is cut off, one that is refused, one with options, and real clients:
@@ -175,7 +177,9 @@ def test_no_secret_is_written_down_or_handed_on(place: Site, tmp_path: Path) -> 
     places |= {"processes": watch.lines + watch.environments, "processes of an import": importing}
     for file in daemon.data_dir.rglob("*"):
         if file.is_file():
-            places[f"file {file.relative_to(daemon.data_dir)}"] = file.read_bytes().decode("latin-1")
+            places[f"file {file.relative_to(daemon.data_dir)}"] = file.read_bytes().decode(
+                "latin-1"
+            )
     found = [
         f"{key} in {where}"
         for key, value in secrets.items()
