@@ -72,9 +72,10 @@ def failures() -> Any:
         if "log_failure" in event:
             events.append(event)
 
-    globalLogPublisher.addObserver(observe)
+    observer: Any = observe
+    globalLogPublisher.addObserver(observer)
     yield events
-    globalLogPublisher.removeObserver(observe)
+    globalLogPublisher.removeObserver(observer)
 
 
 def test_order(run: Run) -> None:

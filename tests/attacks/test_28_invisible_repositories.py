@@ -89,7 +89,7 @@ def test_the_case_of_a_name_makes_no_difference_to_who_may_read(each_site: Site)
     answer = ask(site.daemon, "GET", target, sign_in(site.alice))
     assert answer.status == 200 and made.commit.encode() in answer.body
     assert ask(site.daemon, "GET", target, sign_in(site.bob)).status == 404
-    shouted = [path for path in (site.daemon.data_dir / "repos").glob("ALICE/*")]
+    shouted = list((site.daemon.data_dir / "repos").glob("ALICE/*"))
     assert not shouted
 
 

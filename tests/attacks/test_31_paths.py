@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from tests.support.site import Site, new_name
 from tests.support.wire import ask, push_history, sign_in, ssh
+from wit.core import Core
 from wit.errors import Invalid
 from wit.git.names import RepoName
 
@@ -24,6 +27,10 @@ MISSING = [
     "alice/%EF%BC%8E%EF%BC%8E", "con/aux", "alice/nul", "api/x", "repos/x", "health/x", ".wit/x",
     "git/x", "alice/r1/x/y", "*/*", "alice/*", "alice/?", "alice/[a-z]", "@/x", "alice/@{u}",
 ]  # fmt: skip
+
+
+async def _create(name: RepoName, core: Core) -> None:
+    await core.repos.create(name)
 
 
 def spelled(pattern: str, name: str) -> bytes:
@@ -87,7 +94,7 @@ def test_two_endings_cannot_name_two_repositories(site: Site) -> None:
     for ending in (".wit", ".git", ".lock", ".WIT", ".git.git"):
         taken = RepoName(owner, repo + ending)
         with pytest.raises(Invalid):
-            site.do(lambda core, taken=taken: core.repos.create(taken))
+            site.do(partial(_create, taken))
     done = site.daemon.wit("repo", "create", f"{name}.wit", check=False)
     assert done.returncode != 0 and "already" in done.stderr  # the ending was dropped
     target = f"/{name}.wit/info/refs?service=git-upload-pack"

@@ -108,9 +108,11 @@ def test_backup_under_pushers(
         )
     listed = restored.get("repos", {"Authorization": f"Bearer {token}"})[2]
     for name in REPOS:
-        repo = name.partition("/")[2]
-        assert repo.encode() in listed
-        git("clone", "-q", "--bare", restored.url(name, "ada", token), str(tmp_path / f"re-{repo}"))
+        short = name.partition("/")[2]
+        assert short.encode() in listed
+        git(
+            "clone", "-q", "--bare", restored.url(name, "ada", token), str(tmp_path / f"re-{short}")
+        )
         git("push", "-q", restored.url(name, "ada", token), "main:refs/heads/again", cwd=base)
     assert restored.wit("doctor", "--full", check=False).returncode == 0
     assert restored.stop() == 0
