@@ -8,8 +8,8 @@ import re
 import pytest
 
 from tests.support.daemon import wait_until
-from tests.support.site import Site
-from tests.support.wire import Answer, ask, basic
+from tests.support.site import Site, new_name
+from tests.support.wire import Answer, ask, basic, sign_in
 
 pytestmark = pytest.mark.attack(50)
 
@@ -83,6 +83,10 @@ def test_behind_the_proxy_each_client_has_a_limit_of_its_own(strict: Site) -> No
     assert guess(strict, 99, "192.0.2.201", PROXY).status == 401
 
 
+def repos_listed(answer: Answer) -> set[str]:
+    return {repo["name"] for repo in json.loads(answer.body)["repositories"]}
+
+
 def test_scheme_and_host_of_strangers_change_no_address_that_is_shown(site: Site) -> None:
     headers = {
         "Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https",
@@ -92,5 +96,8 @@ def test_scheme_and_host_of_strangers_change_no_address_that_is_shown(site: Site
     for target in ("/livez", "/health", "/repos", "/nowhere", "/alice/x/info/refs"):
         answer = ask(site.daemon, "GET", target, headers)
         assert "evil.example" not in answer.text + str(dict(answer.headers)), answer
-    listed = ask(site.daemon, "GET", "/repos", headers)
-    assert "alice" not in json.dumps(listed.text)
+    private = site.create(new_name())
+    assert private.partition("/")[2] not in repos_listed(ask(site.daemon, "GET", "/repos", headers))
+    assert private.partition("/")[2] in repos_listed(
+        ask(site.daemon, "GET", "/repos", headers | sign_in(site.alice))
+    )
