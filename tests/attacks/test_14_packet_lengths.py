@@ -131,6 +131,8 @@ def test_any_push(site: Site, data: bytes, cut: int) -> None:
     made = history(b"other\n")
     body = commands([(ZERO, made.commit, "refs/heads/other")]) + made.pack
     for attack in (data, body[:cut] + data, body[: len(body) - 1 - cut] + data):
+        if attack.startswith(body):
+            continue  # the cut-off byte came back by chance: a good push
         answer = post(site.daemon, site.alice, name, "git-receive-pack", attack, version=0)
         assert sane(answer.status, answer.body), answer
     assert set(refs(site.disk(name))) == {"refs/heads/main"}

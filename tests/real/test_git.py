@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from dulwich.repo import Repo as DulwichRepo
 
-from tests.support.daemon import commit, git
+from tests.support.daemon import commit, git, wait_until
 from tests.support.site import Door, Site, refs
 
 
@@ -164,10 +164,13 @@ def test_push_options_are_accepted_and_recorded(
     door_v2.git(
         "push", "-q", "-o", "ci.skip", "-o", "note=a b", door_v2.url(pushed), "main", cwd=work
     )
-    last = [event for event in site.daemon.events(pushed) if event["type"] == "push"][-1]
-    payload = last["payload"]
-    assert isinstance(payload, dict)
-    assert payload["pushOptions"] == ["ci.skip", "note=a b"]
+
+    def recorded() -> object:
+        """Of the newest push; it is journaled a moment after git has its answer."""
+        events = [event for event in site.daemon.events(pushed) if event["type"] == "push"]
+        return events and events[-1]["payload"]["pushOptions"]
+
+    wait_until(lambda: recorded() == ["ci.skip", "note=a b"], what="the entry of the push")
 
 
 def test_sha256_repositories(door: Door, site: Site, new_name: str, tmp_path: Path) -> None:
