@@ -13,6 +13,8 @@ from pathlib import Path
 import attrs
 import psutil
 
+MIB = 1024 * 1024
+
 
 def timed(work: Callable[[], object]) -> float:
     """Seconds that ``work`` took."""
@@ -142,7 +144,7 @@ class Result:
 
     def row(self) -> str:
         ratio = f"{self.ratio:.2f} ×" if self.ratio is not None else "–"
-        mark = "yes" if self.met else "**no**"
+        mark = "–" if self.goal == "–" else "yes" if self.met else "**no**"
         return (
             f"| {self.work} | {self.ours} | {self.against}: {self.peer} | {ratio} "
             f"| {self.goal} | {mark} |"
