@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import attrs
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
 from tests.conftest import Run
@@ -242,3 +244,19 @@ def test_again(run: Run, runtime: Runtime, failures: list[Any]) -> None:
     run(life())
     assert calls == [0, 1, 2]
     assert [event["name"] for event in failures] == ["this"]
+
+
+def test_again_soon_and_then_less_often(runtime: Runtime) -> None:
+    clock = Clock()
+    times: list[float] = []
+
+    async def work() -> None:
+        times.append(clock.seconds())
+
+    part = Again(work, attrs.evolve(runtime, reactor=clock), 10, "this", first=1)
+    Deferred.fromCoroutine(part.start())
+    clock.pump([1] * 40)
+    Deferred.fromCoroutine(part.stop())
+    clock.advance(100)
+    assert times == [0, 1, 3, 7, 15, 25, 35]
+    assert not clock.getDelayedCalls()

@@ -10,6 +10,8 @@ import ipaddress
 import re
 import socket
 
+from twisted.internet.defer import TimeoutError as DeferTimeout
+
 from wit.errors import Invalid
 from wit.runtime import Runtime
 
@@ -64,7 +66,7 @@ async def resolve_public(runtime: Runtime, host: str, port: int) -> list[str]:
     work = runtime.in_thread(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     try:
         found = await work.addTimeout(RESOLVE_SECONDS, runtime.reactor)
-    except (OSError, UnicodeError, TimeoutError) as error:
+    except (OSError, UnicodeError, DeferTimeout) as error:
         raise Invalid(f"the host {host} cannot be found") from error
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     if not addresses or not all(map(is_public, addresses)):

@@ -199,7 +199,7 @@ _ENDPOINT_OPTIONS = {
     "tcp6": {"interface", "backlog"},
     "ssl": {"interface", "backlog", "privateKey", "certKey", "extraCertChain", "sslmethod",
             "dhParameters"},
-    "unix": {"mode", "backlog", "lockfile"},
+    "unix": {"mode", "backlog"},
     "systemd": {"domain", "index", "name"},
 }  # fmt: skip
 _FIRST_OPTION = {"tcp": "port", "tcp6": "port", "ssl": "port", "unix": "address"}
@@ -207,7 +207,7 @@ _ENDPOINT_EXPECTED = {
     "tcp": "tcp:PORT[:interface=ADDRESS][:backlog=N]",
     "tcp6": "tcp6:PORT[:interface=ADDRESS][:backlog=N]",
     "ssl": "ssl:PORT:privateKey=FILE:certKey=FILE[:extraCertChain=FILE][:interface=ADDRESS]",
-    "unix": "unix:PATH[:mode=660][:backlog=N][:lockfile=0]",
+    "unix": "unix:PATH[:mode=660][:backlog=N]",
     "systemd": "systemd:domain=INET:name=NAME (or index=N)",
 }
 

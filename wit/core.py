@@ -22,11 +22,13 @@ from wit.events.journal import Journal
 from wit.git.command import Git
 from wit.git.governor import Governor
 from wit.git.pack_cache import PackCache
+from wit.git.public_text import ServerPaths
 from wit.git.receive_pack import ReceivePack
 from wit.git.refs import RefReader
 from wit.git.upload_pack import UploadPack
 from wit.jobs.queue import JobQueue
 from wit.metrics import Metrics
+from wit.repositories.damage import DamageWatch
 from wit.repositories.housekeeping import Housekeeping
 from wit.repositories.manager import RepoManager
 from wit.repositories.push_events import PushEvents
@@ -68,7 +70,13 @@ class Core:
         self.jobs = JobQueue(db, runtime, metrics)
 
         self.governor = Governor(config.git, runtime, metrics)
-        self.refs = RefReader(runtime, config.repositories.hidden_refs)
+        self.repos = RepoManager(db, git, config, runtime, self.journal)
+        paths = ServerPaths(config.repos_dir)
+        self.damage = DamageWatch(
+            self.jobs, git, runtime, self.repos, governor=self.governor, paths=paths
+        )
+        suspect = self.damage.suspect
+        self.refs = RefReader(runtime, config.repositories.hidden_refs, suspect=suspect)
         self.pack_cache = PackCache(
             config.data_dir / "cache" / "packs",
             config.git.pack_cache_bytes,
@@ -77,12 +85,23 @@ class Core:
             metrics,
         )
         self.upload_pack = UploadPack(
-            config, git, runtime, refs=self.refs, governor=self.governor, cache=self.pack_cache
+            config,
+            git,
+            runtime,
+            refs=self.refs,
+            governor=self.governor,
+            cache=self.pack_cache,
+            suspect=suspect,
         )
         self.receive_pack = ReceivePack(
-            config, git, runtime, refs=self.refs, governor=self.governor, metrics=metrics
+            config,
+            git,
+            runtime,
+            refs=self.refs,
+            governor=self.governor,
+            metrics=metrics,
+            suspect=suspect,
         )
-        self.repos = RepoManager(db, git, config, runtime, self.journal)
         self.rights = Rights(db, runtime)
         self.sync = Sync(runtime, self.repos)
         self.pushes = Pushes(
@@ -96,7 +115,12 @@ class Core:
         )
         PushEvents(db, git, self.refs, self.repos.folders, runtime).register(self.events)
         self.housekeeping = Housekeeping(
-            self.jobs, git, runtime, self.repos, every=config.git.maintenance_seconds
+            self.jobs,
+            git,
+            runtime,
+            self.repos,
+            every=config.git.maintenance_seconds,
+            suspect=suspect,
         )
         self.housekeeping.register(self.events)
         self.traffic = GitTraffic(
@@ -107,7 +131,7 @@ class Core:
             pushes=self.pushes,
             config=config,
             metrics=metrics,
-            runtime=runtime,
+            suspect=suspect,
         )
 
     async def open(self) -> None:

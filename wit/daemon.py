@@ -51,6 +51,12 @@ Reload = Callable[[], Config]
 SWEEP_SECONDS = 3600.0
 """Between two looks for moves of repositories that a killed process left half-done."""
 
+RECONCILE_SECONDS = 60.0
+"""Between two looks for pushes that have no living process."""
+
+FIRST_RECONCILE_SECONDS = 1.0
+"""After a start, doubled each time: what a killed daemon started may live a little longer."""
+
 CLEANUP_SECONDS = 10.0
 """How long git processes that were cut off may take to end when the daemon stops."""
 
@@ -113,7 +119,13 @@ class Daemon:
                     "repositories",
                     Together(
                         Again(core.repos.sweep, runtime, SWEEP_SECONDS, "sweeping"),
-                        core.pushes,
+                        Again(
+                            core.pushes.reconcile,
+                            runtime,
+                            RECONCILE_SECONDS,
+                            "settling pushes",
+                            first=FIRST_RECONCILE_SECONDS,
+                        ),
                         core.pack_cache,
                         Hooks(self._start_notes, core.last_use.stop),
                     ),

@@ -157,16 +157,26 @@ class Hooks:
 
 class Again:
     """A part that does something when it starts, and again every so many seconds. What goes wrong
-    is logged."""
+    is logged.
+
+    With ``first`` the first pause has that many seconds; each is twice as long as the one before,
+    up to ``seconds``.
+    """
 
     log = Logger()
 
     def __init__(
-        self, work: Callable[[], Awaitable[object]], runtime: Runtime, seconds: float, name: str
+        self,
+        work: Callable[[], Awaitable[object]],
+        runtime: Runtime,
+        seconds: float,
+        name: str,
+        first: float | None = None,
     ) -> None:
         self._work = work
         self._runtime = runtime
         self._seconds = seconds
+        self._first = seconds if first is None else first
         self._name = name
         self._loop: Deferred[None] | None = None
 
@@ -182,9 +192,11 @@ class Again:
                 await loop
 
     async def _forever(self) -> None:
+        pause = self._first
         while True:
-            await self._runtime.sleep(self._seconds)
+            await self._runtime.sleep(pause)
             await self._once()
+            pause = min(2 * pause, self._seconds)
 
     async def _once(self) -> None:
         try:

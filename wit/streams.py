@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IPushProducer
@@ -42,6 +42,15 @@ class ByteSink(Protocol):
 
         Raises StreamClosed if the other side is gone.
         """
+        ...
+
+
+@runtime_checkable
+class SizedSink(ByteSink, Protocol):
+    """A sink that can make use of knowing how much will come."""
+
+    def announce(self, size: int) -> None:
+        """Before the first write: exactly ``size`` bytes will come, or the stream breaks off."""
         ...
 
 

@@ -76,7 +76,7 @@ def test_the_limit_is_per_user(accounts: Accounts, run) -> None:
     with pytest.raises(Conflict, match="at most 3 tokens"):
         run(accounts.tokens.create(ada["id"], "one more", ["repo:read"]))
     run(accounts.tokens.create(bob["id"], "his", ["repo:read"]))
-    run(accounts.tokens.delete(ada["id"], made[0]["id"]))
+    run(accounts.tokens.remove(ada["id"], made[0]["id"]))
     run(accounts.tokens.create(ada["id"], "one more", ["repo:read"]))
 
 
@@ -85,11 +85,11 @@ def test_tokens_of_others_cannot_be_touched(accounts: Accounts, run) -> None:
     row, secret = run(accounts.tokens.create(ada["id"], "hers", ["repo:read"]))
     for attempt in (
         accounts.tokens.get(bob["id"], row["id"]),
-        accounts.tokens.delete(bob["id"], row["id"]),
+        accounts.tokens.remove(bob["id"], row["id"]),
         accounts.tokens.create("nobody", "x", ["repo:read"]),
     ):
         with pytest.raises(NotFound):
             run(attempt)
     assert run(accounts.tokens.verify(secret)) is not None
-    run(accounts.tokens.delete(ada["id"], row["id"]))
+    run(accounts.tokens.remove(ada["id"], row["id"]))
     assert run(accounts.tokens.verify(secret)) is None

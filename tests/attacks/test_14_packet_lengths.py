@@ -22,6 +22,7 @@ from tests.support.wire import (
     push_history,
     request,
     service_headers,
+    shared_repository,
     ssh,
 )
 
@@ -119,7 +120,7 @@ pieces = st.one_of(
 @SHORT
 @given(body=st.lists(pieces, max_size=12).map(b"".join), version=st.integers(0, 2))
 def test_any_request_to_upload_pack(site: Site, body: bytes, version: int) -> None:
-    name = _shared(site)
+    name, _ = shared_repository(site)
     answer = post(site.daemon, site.alice, name, "git-upload-pack", body, version=version)
     assert sane(answer.status, answer.body), answer
 
@@ -127,7 +128,7 @@ def test_any_request_to_upload_pack(site: Site, body: bytes, version: int) -> No
 @SHORT
 @given(data=st.binary(max_size=200), cut=st.integers(0, 200))
 def test_any_push(site: Site, data: bytes, cut: int) -> None:
-    name = _shared(site)
+    name, _ = shared_repository(site)
     made = history(b"other\n")
     body = commands([(ZERO, made.commit, "refs/heads/other")]) + made.pack
     for attack in (data, body[:cut] + data, body[: len(body) - 1 - cut] + data):
@@ -136,15 +137,3 @@ def test_any_push(site: Site, data: bytes, cut: int) -> None:
         answer = post(site.daemon, site.alice, name, "git-receive-pack", attack, version=0)
         assert sane(answer.status, answer.body), answer
     assert set(refs(site.disk(name))) == {"refs/heads/main"}
-
-
-_names: dict[int, str] = {}
-
-
-def _shared(site: Site) -> str:
-    """One repository for all the examples."""
-    if id(site) not in _names:
-        name = new_name()
-        push_history(site.daemon, site.alice, name)
-        _names[id(site)] = name
-    return _names[id(site)]

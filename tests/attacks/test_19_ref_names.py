@@ -15,6 +15,7 @@ from tests.support.wire import (
     push,
     push_history,
     read_report,
+    shared_repository,
 )
 
 pytestmark = pytest.mark.attack(19)
@@ -40,7 +41,7 @@ NAMES: list[bytes] = [
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: repr(name)[:40])
 def test_no_such_ref_is_made(site: Site, name: bytes) -> None:
-    repo = _shared(site)
+    repo, _ = shared_repository(site)
     before = refs(site.disk(repo))
     config = (site.disk(repo) / "config").read_bytes()
     head = (site.disk(repo) / "HEAD").read_bytes()
@@ -59,7 +60,7 @@ def test_no_such_ref_is_made(site: Site, name: bytes) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(b"refs/heads/")][:12])
 def test_nothing_is_updated_or_deleted_by_such_a_name(site: Site, name: bytes) -> None:
-    repo = _shared(site)
+    repo, _ = shared_repository(site)
     before = refs(site.disk(repo))
     oid = before["refs/heads/main"]
     for old, new in ((oid, ZERO), (oid, "1" * 40)):
@@ -141,13 +142,3 @@ def test_three_thousand_refs_in_one_push(site: Site) -> None:
     report = push(site.daemon, site.alice, name, updates, made.pack, CAPABILITIES + b" atomic")
     assert set(report.refs.values()) == {"ok"} and len(report.refs) == 3000
     assert site.daemon.get("readyz")[0] == 200
-
-
-_names: dict[int, str] = {}
-
-
-def _shared(site: Site) -> str:
-    if id(site) not in _names:
-        _names[id(site)] = new_name()
-        push_history(site.daemon, site.alice, _names[id(site)])
-    return _names[id(site)]

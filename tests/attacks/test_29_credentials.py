@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.daemon import PASSWORD
 from tests.support.site import Site, new_name
-from tests.support.wire import Http, ask, basic, push_history
+from tests.support.wire import Http, ask, basic, push_history, shared_repository
 
 pytestmark = pytest.mark.attack(29)
 
@@ -62,14 +62,14 @@ def test_a_token_in_the_address_is_ignored(each_site: Site) -> None:
      "Bearer {} x", "Bearer {},{}", "Basic {}"],
 )  # fmt: skip
 def test_malformed_headers_are_refused(site: Site, header: str) -> None:
-    name = _shared(site)
+    name, _ = shared_repository(site)
     header = header.replace("{}", site.alice.token)
     assert looked(site, name, {"Authorization": header}, "", "127.0.3.1") == 401
 
 
 def test_two_headers_are_refused(site: Site) -> None:
     """Which of the two would count?"""
-    name = _shared(site)
+    name, _ = shared_repository(site)
     right = basic("alice", site.alice.token)
     lines = f"Authorization: {right}\r\nAuthorization: {basic('bob', site.bob.token)}\r\n"
     with Http(site.daemon.http_port) as http:
@@ -105,7 +105,7 @@ def test_who_is_suspended_or_revoked_is_out_at_once(each_site: Site) -> None:
     assert looked(site, mine, header) == 403
     site.do(lambda core: core.users.resume(user["id"]))
     assert looked(site, mine, header) == 200
-    site.do(lambda core: core.tokens.delete(user["id"], row["id"]))
+    site.do(lambda core: core.tokens.remove(user["id"], row["id"]))
     assert looked(site, mine, header) == 401
 
 
@@ -121,13 +121,3 @@ def test_guessing_is_slowed_down(each_site: Site) -> None:
     assert statuses[:10] == [401] * 10 and statuses[-1] == 429
     header = {"Authorization": basic("alice", site.alice.token)}
     assert looked(site, name, header, "", source) == 200
-
-
-_names: dict[int, str] = {}
-
-
-def _shared(site: Site) -> str:
-    if id(site) not in _names:
-        _names[id(site)] = new_name()
-        push_history(site.daemon, site.alice, _names[id(site)])
-    return _names[id(site)]

@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from tests.support.site import Site, new_name
-from tests.support.wire import ask, push_history, sign_in, ssh
+from tests.support.site import Site
+from tests.support.wire import ask, shared_repository, sign_in, ssh
 from wit.core import Core
 from wit.errors import Invalid
 from wit.git.names import RepoName
@@ -42,7 +42,7 @@ def spelled(pattern: str, name: str) -> bytes:
 
 @pytest.mark.parametrize("pattern", FOUND)
 def test_spellings_of_one_repository(site: Site, pattern: str) -> None:
-    name, commit = _shared(site)
+    name, commit = shared_repository(site)
     target = b"/" + spelled(pattern, name) + b"/info/refs?service=git-upload-pack"
     answer = ask(site.daemon, "GET", target, sign_in(site.alice))
     assert answer.status == 200 and commit.encode() in answer.body
@@ -51,7 +51,7 @@ def test_spellings_of_one_repository(site: Site, pattern: str) -> None:
 
 @pytest.mark.parametrize("pattern", MISSING, ids=lambda pattern: repr(pattern)[:40])
 def test_spellings_of_nothing(site: Site, pattern: str) -> None:
-    name, _ = _shared(site)
+    name, _ = shared_repository(site)
     before = {path.name for path in (site.daemon.data_dir / "repos").iterdir()}
     path = spelled(pattern, name)
     for service in (b"git-upload-pack", b"git-receive-pack"):
@@ -72,7 +72,7 @@ def test_spellings_of_nothing(site: Site, pattern: str) -> None:
      "alice/" + "x" * 300, "alice/é", "%61lice/r1", "{}.git/objects", "{}/.", "//{}", ".wit/new"],
 )  # fmt: skip
 def test_spellings_of_nothing_over_ssh(site: Site, path: str) -> None:
-    name, commit = _shared(site)
+    name, commit = shared_repository(site)
     client = ssh(site.daemon, site.alice, f"git-upload-pack '{path.replace('{}', name)}'")
     out, err = client.communicate(b"", timeout=20)
     assert client.returncode == 128 and b"not found" in out + err, (path, out, err)
@@ -81,7 +81,7 @@ def test_spellings_of_nothing_over_ssh(site: Site, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["{}", "/{}", "{}.git", "/{}.wit", "{}/", "/{}.git/"])
 def test_spellings_of_one_repository_over_ssh(site: Site, path: str) -> None:
-    name, commit = _shared(site)
+    name, commit = shared_repository(site)
     client = ssh(site.daemon, site.alice, f"git-upload-pack '{path.replace('{}', name)}'")
     out, _ = client.communicate(b"0000", timeout=20)
     assert client.returncode == 0 and commit.encode() in out
@@ -89,7 +89,7 @@ def test_spellings_of_one_repository_over_ssh(site: Site, path: str) -> None:
 
 def test_two_endings_cannot_name_two_repositories(site: Site) -> None:
     """``x.wit`` and ``x.git`` cannot be made, so that nobody can stand before ``x``."""
-    name, commit = _shared(site)
+    name, commit = shared_repository(site)
     owner, _, repo = name.partition("/")
     for ending in (".wit", ".git", ".lock", ".WIT", ".git.git"):
         taken = RepoName(owner, repo + ending)
@@ -99,13 +99,3 @@ def test_two_endings_cannot_name_two_repositories(site: Site) -> None:
     assert done.returncode != 0 and "already" in done.stderr  # the ending was dropped
     target = f"/{name}.wit/info/refs?service=git-upload-pack"
     assert commit.encode() in ask(site.daemon, "GET", target, sign_in(site.alice)).body
-
-
-_names: dict[int, tuple[str, str]] = {}
-
-
-def _shared(site: Site) -> tuple[str, str]:
-    if id(site) not in _names:
-        name = new_name()
-        _names[id(site)] = name, push_history(site.daemon, site.alice, name).commit
-    return _names[id(site)]

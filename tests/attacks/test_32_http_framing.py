@@ -19,6 +19,7 @@ from tests.support.wire import (
     read_report,
     request,
     service_headers,
+    shared_repository,
     sign_in,
 )
 
@@ -118,7 +119,7 @@ def test_malformed_request_lines(site: Site, line: bytes) -> None:
     ids=lambda chunks: repr(chunks)[:24],
 )  # fmt: skip
 def test_malformed_chunks(site: Site, chunks: bytes) -> None:
-    name = _shared(site)
+    name, _ = shared_repository(site)
     headers = service_headers(site.alice, "git-receive-pack", 0)
     headers["Transfer-Encoding"] = "chunked"
     with Http(site.daemon.http_port) as http:
@@ -131,7 +132,7 @@ def test_malformed_chunks(site: Site, chunks: bytes) -> None:
 
 def test_pipelined_requests_are_answered_in_their_order(site: Site) -> None:
     """CVE-2024-41671: answers must not change places, whoever is faster."""
-    name = _shared(site)
+    name, _ = shared_repository(site)
     slow = request(
         "POST",
         f"/{name}/git-upload-pack",
@@ -150,7 +151,7 @@ def test_pipelined_requests_are_answered_in_their_order(site: Site) -> None:
 
 
 def test_one_signed_in_request_lends_nothing_to_the_next(site: Site) -> None:
-    name = _shared(site)
+    name, _ = shared_repository(site)
     target = f"/{name}/info/refs?service=git-upload-pack"
     with Http(site.daemon.http_port) as http:
         for person, status in ((site.alice, 200), (None, 401), (site.bob, 404), (site.alice, 200)):
@@ -176,7 +177,7 @@ def test_a_pipeline_that_is_never_read_is_not_collected(site: Site) -> None:
 
 def test_a_request_behind_an_unread_body_is_not_lost_nor_mistaken(site: Site) -> None:
     """The answer to a refused push comes first; its body is no request."""
-    name = _shared(site)
+    name, _ = shared_repository(site)
     made = history()
     inner = request("GET", "/livez", {"Host": "smuggled"})
     body = commands([(ZERO, made.commit, "refs/heads/x")]) + inner
@@ -193,7 +194,7 @@ def test_a_request_behind_an_unread_body_is_not_lost_nor_mistaken(site: Site) ->
 
 
 def test_gzip_bodies(site: Site) -> None:
-    name = _shared(site)
+    name, _ = shared_repository(site)
     good = gzip.compress(ls_refs("peel"))
     headers = service_headers(site.alice, "git-upload-pack")
     target = f"/{name}/git-upload-pack"
@@ -236,7 +237,7 @@ def test_an_answer_repeats_nothing_of_the_request(site: Site) -> None:
 
 
 def test_the_dumb_protocol_is_answered_clearly(site: Site) -> None:
-    name = _shared(site)
+    name, _ = shared_repository(site)
     for path in ("info/refs", "HEAD", "objects/info/packs", "objects/info/alternates",
                  "objects/00/" + "0" * 38, "config"):  # fmt: skip
         answer = ask(site.daemon, "GET", f"/{name}/{path}", sign_in(site.alice))
@@ -259,13 +260,3 @@ def test_a_push_in_chunks_goes_in(site: Site) -> None:
             http.send(b"%X;x=y\r\n%b\r\n" % (len(piece), piece))
         answer = http.send(b"0\r\nTrailer: x\r\n\r\n").answer()
     assert read_report(answer.body).refs == {"refs/heads/main": "ok"}
-
-
-_names: dict[int, str] = {}
-
-
-def _shared(site: Site) -> str:
-    if id(site) not in _names:
-        _names[id(site)] = new_name()
-        push_history(site.daemon, site.alice, _names[id(site)])
-    return _names[id(site)]

@@ -17,6 +17,7 @@ from tests.support.wire import (
     push_history,
     request,
     service_headers,
+    shared_repository,
     sign_in,
 )
 
@@ -67,7 +68,7 @@ def test_a_connection_on_which_nothing_is_asked(strict: Site) -> None:
 @pytest.mark.parametrize("service", ["git-upload-pack", "git-receive-pack"])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_does_not_come(strict: Site, service: str, chunked: bool) -> None:
-    name = _shared(strict)
+    name, _ = shared_repository(strict)
     fds = Quarry(strict.daemon).fds()
     headers = service_headers(strict.alice, service, 0)
     headers |= {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": "10000"}
@@ -83,7 +84,7 @@ def test_a_body_that_does_not_come(strict: Site, service: str, chunked: bool) ->
 
 def test_a_pack_that_stops_halfway(strict: Site) -> None:
     """git is running by then: it is ended, and its quarantine goes."""
-    name = _shared(strict)
+    name, _ = shared_repository(strict)
     made = history(bytes(range(256)) * 200)
     headers = service_headers(strict.alice, "git-receive-pack", 0)
     headers["Content-Length"] = "100000"
@@ -101,7 +102,8 @@ def test_a_pack_that_stops_halfway(strict: Site) -> None:
 
 def test_a_body_is_not_asked_for_before_it_is_known_who_sends_it(strict: Site) -> None:
     """100 Continue comes when everything is decided, and not before."""
-    name = _shared(strict)
+    name = new_name()
+    push_history(strict.daemon, strict.alice, name)
     made = history(b"continued\n")
     body = commands([(ZERO, made.commit, "refs/heads/continued")]) + made.pack
     refused = [
@@ -127,7 +129,8 @@ def test_a_body_is_not_asked_for_before_it_is_known_who_sends_it(strict: Site) -
 
 def test_many_slow_clients_do_not_shut_out_a_fast_one(strict: Site) -> None:
     slow = [Http(strict.daemon.http_port).send(b"GET / HTTP/1.1\r\nX: ") for _ in range(30)]
-    target = f"/{_shared(strict)}/info/refs?service=git-upload-pack"
+    name, _ = shared_repository(strict)
+    target = f"/{name}/info/refs?service=git-upload-pack"
     began = time.monotonic()
     with Http(strict.daemon.http_port) as http:
         assert http.send(request("GET", target, sign_in(strict.alice))).answer().status == 200
@@ -135,13 +138,3 @@ def test_many_slow_clients_do_not_shut_out_a_fast_one(strict: Site) -> None:
     for client in slow:
         client.remainder()
         client.socket.close()
-
-
-_names: dict[int, str] = {}
-
-
-def _shared(site: Site) -> str:
-    if id(site) not in _names:
-        _names[id(site)] = new_name()
-        push_history(site.daemon, site.alice, _names[id(site)])
-    return _names[id(site)]

@@ -232,7 +232,7 @@ def test_what_a_dead_daemon_claimed_is_taken_over(world: World) -> None:
     dead.register("h", ["tick"], recorder([]))
     alive.register("h", ["tick"], recorder(seen))
     world.add(event(1), event(2))
-    assert len(world.run(dead._claim())) == 2
+    assert len(world.run(dead._claim())[0]) == 2
     world.add(event(3), event(4, "other"))
     world.settle(alive)
     assert seen == [4]

@@ -12,12 +12,12 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionDone
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from tests.git.git_daemon import GitDaemonProtocol
 from wit.config import Config
 from wit.config import Git as GitConfig
 from wit.git.advertise import service_header
@@ -30,7 +30,7 @@ from wit.git.repository import BareRepository, open_bare
 from wit.git.upload_pack import UploadPack
 from wit.metrics import Metrics
 from wit.runtime import Runtime
-from wit.streams import ByteQueue, BytesSink, BytesSource, ConsumerSink, StreamClosed
+from wit.streams import ByteSink, ByteSource, BytesSink, BytesSource, ConsumerSink, StreamClosed
 
 
 def git(
@@ -86,9 +86,12 @@ class Served:
     def repo(self, name: str) -> BareRepository:
         return open_bare(name, str(self.root / name))
 
-    def note(self, failure: Failure) -> None:
+    async def converse(self, name: str, protocol: int, source: ByteSource, sink: ByteSink) -> None:
+        await self.upload_pack.serve_session(self.repo(name), protocol, source, sink, "tester")
+
+    def note(self, failure: Failure | None) -> None:
         """Remember what a door would log; a client that left is nothing to log."""
-        error = failure.value
+        error = None if failure is None else failure.value
         if error is not None and not isinstance(error, CancelledError | StreamClosed):
             self.errors.append(error)
 
@@ -132,7 +135,7 @@ def make_served(root: Path, runtime: Runtime, **settings: Any) -> Served:
 
 async def start(served: Served, runtime: Runtime) -> None:
     await served.cache.start()
-    factory = Factory.forProtocol(lambda: GitDaemonProtocol(served))  # type: ignore[arg-type]
+    factory = Factory.forProtocol(lambda: GitDaemonProtocol(served.converse, served.note))  # type: ignore[arg-type]
     served.ports.append(runtime.reactor.listenTCP(0, factory, interface="127.0.0.1"))
     site = Site(SmartHttp(served))
     served.ports.append(runtime.reactor.listenTCP(0, site, interface="127.0.0.1"))
@@ -144,50 +147,6 @@ async def stop(served: Served) -> None:
     served.governor.close()
     await served.cache.stop()
     await served.governor.idle()
-
-
-class GitDaemonProtocol(Protocol):
-    """git-daemon(1): one request line, then the session."""
-
-    def __init__(self, served: Served) -> None:
-        self._served = served
-        self._line = b""
-        self._work: Deferred[None] | None = None
-
-    def connectionMade(self) -> None:
-        transport: Any = self.transport
-        self._source = ByteQueue(transport.pauseProducing, transport.resumeProducing)
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._work is not None:
-            self._source.feed(data)
-            return
-        self._line += data
-        if len(self._line) < 4 or len(self._line) < (length := int(self._line[:4], 16)):
-            return
-        path, _, *extra = self._line[4:length].split(b"\0")
-        self._source.feed(self._line[length:])
-        protocol = protocol_version(extra[1].decode()) if len(extra) > 1 else 0
-        self._work = Deferred.fromCoroutine(
-            self._serve(path.decode().removeprefix("git-upload-pack /"), protocol)
-        )
-        self._work.addErrback(self._served.note)
-
-    async def _serve(self, name: str, protocol: int) -> None:
-        transport: Any = self.transport
-        sink = ConsumerSink(transport)
-        try:
-            await self._served.upload_pack.serve_session(
-                self._served.repo(name), protocol, self._source, sink, "tester"
-            )
-        finally:
-            sink.detach()
-            transport.loseConnection()
-
-    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:
-        self._source.end(StreamClosed("gone"))
-        if self._work is not None:
-            self._work.cancel()
 
 
 class SmartHttp(Resource):

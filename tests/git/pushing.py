@@ -12,14 +12,14 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tests.git.git_daemon import GitDaemonProtocol
 from wit.config import Config
-from wit.git.command import Git, protocol_version
+from wit.git.command import Git
 from wit.git.governor import Governor
 from wit.git.push import Quarantine, RefUpdate, Verdict
 from wit.git.receive_pack import ReceivePack
@@ -27,7 +27,7 @@ from wit.git.refs import RefReader
 from wit.git.repository import BareRepository, open_bare
 from wit.metrics import Metrics
 from wit.runtime import Runtime
-from wit.streams import ByteQueue, ConsumerSink, StreamClosed
+from wit.streams import ByteSink, ByteSource
 
 
 @attrs.frozen
@@ -162,6 +162,12 @@ class PushServer:
         await self._port.stopListening()
         await self.governor.idle()
 
+    async def converse(self, name: str, protocol: int, source: ByteSource, sink: ByteSink) -> None:
+        repo = self.repo(name)
+        push = self.make_push(repo)
+        self.pushes.append(push)
+        await self.receive_pack.serve_session(repo, protocol, source, sink, push)
+
     def hang_up(self) -> None:
         """Break the connection of the last client."""
         self.runtime.reactor.callFromThread(self.transports[-1].abortConnection)
@@ -179,52 +185,17 @@ class PushServer:
 
 
 @implementer(IHalfCloseableProtocol)
-class _Conversation(Protocol):
-    """git-daemon(1): one request line, then the session."""
+class _Conversation(GitDaemonProtocol):
+    """Goes on when the client has said all it has to say."""
 
     def __init__(self, server: PushServer) -> None:
+        super().__init__(server.converse, self._over)
         self._server = server
-        self._line = b""
-        self._work: Deferred[None] | None = None
 
     def connectionMade(self) -> None:
-        transport: Any = self.transport
-        self._source = ByteQueue(transport.pauseProducing, transport.resumeProducing)
+        super().connectionMade()
         self._server.open += 1
-        self._server.transports.append(transport)
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._work is not None:
-            self._source.feed(data)
-            return
-        self._line += data
-        if len(self._line) < 4 or len(self._line) < (length := int(self._line[:4], 16)):
-            return
-        path, _, *extra = self._line[4:length].split(b"\0")
-        self._source.feed(self._line[length:])
-        protocol = protocol_version(extra[1].decode()) if len(extra) > 1 else 0
-        name = path.decode().removeprefix("git-receive-pack /")
-        self._work = Deferred.fromCoroutine(self._serve(name, protocol))
-        self._work.addErrback(self._failed)
-        self._work.addBoth(self._over)
-
-    def _failed(self, failure: Failure) -> None:
-        self._server.errors.append(failure.value or RuntimeError("unknown"))
-
-    def _over(self, _: object) -> None:
-        self._server.open -= 1
-
-    async def _serve(self, name: str, protocol: int) -> None:
-        transport: Any = self.transport
-        sink = ConsumerSink(transport)
-        repo = self._server.repo(name)
-        push = self._server.make_push(repo)
-        self._server.pushes.append(push)
-        try:
-            await self._server.receive_pack.serve_session(repo, protocol, self._source, sink, push)
-        finally:
-            sink.detach()
-            transport.loseConnection()
+        self._server.transports.append(self.transport)
 
     def readConnectionLost(self) -> None:
         self._source.end()
@@ -232,10 +203,10 @@ class _Conversation(Protocol):
     def writeConnectionLost(self) -> None:
         pass
 
-    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:
-        self._source.end(StreamClosed("gone"))
-        if self._work is not None:
-            self._work.cancel()
+    def _over(self, failure: Failure | None) -> None:
+        if failure is not None:
+            self._server.errors.append(failure.value or RuntimeError("unknown"))
+        self._server.open -= 1
 
 
 def in_background(*args: str | Path, cwd: Path) -> subprocess.Popen[bytes]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from tests.git.bare import git
 from wit.errors import Unavailable
 from wit.git import maintenance
 from wit.git.command import Git
@@ -20,16 +21,6 @@ from wit.git.repository import BareRepository
 
 FULL = Needs(repack=Repack.FULL)
 GEOMETRIC = Needs(repack=Repack.GEOMETRIC)
-
-
-def git(repo: BareRepository, *words: str, stdin: str = "") -> str:
-    return subprocess.run(
-        ["git", "--git-dir", repo.path, *words],
-        input=stdin,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
 
 
 def add_commits(repo: BareRepository, count: int, ref: str = "refs/heads/main") -> None:

@@ -13,21 +13,12 @@ from typing import Any
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
+from tests.git.bare import git
 from wit.errors import Unavailable
 from wit.git import refs_files
 from wit.git.refs import AnswerCache, RefReader, RefSnapshot
 
 FORMATS = ["sha1", "sha256"]
-
-
-def git(repo: Any, *words: str, stdin: str = "") -> str:
-    return subprocess.run(
-        ["git", "--git-dir", repo.path, *words],
-        input=stdin,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
 
 
 def make_repo(folder: Path, object_format: str = "sha1", name: str = "r.git") -> Any:

@@ -1,19 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.repositories.world import World, make_world, name
-from wit.db.port import Database
+from tests.repositories.world import World, name
 from wit.errors import Conflict, Invalid, NotFound
 from wit.repositories.rights import Protection
-from wit.runtime import Runtime
-
-
-@pytest.fixture
-def world(database: Database, runtime: Runtime, run, tmp_path: Path) -> World:
-    return run(make_world(database, runtime, tmp_path))
 
 
 def test_collaborators(world: World, run) -> None:

@@ -7,17 +7,10 @@ import pytest
 from sqlalchemy import func, select
 from twisted.internet.defer import CancelledError, Deferred
 
-from tests.repositories.world import World, make_source, make_world, name
-from wit.db.port import Database
+from tests.repositories.world import World, make_source, name
 from wit.db.tables import account_credentials, repositories
 from wit.repositories import sync as sync_module
 from wit.repositories.sync import SyncResult
-from wit.runtime import Runtime
-
-
-@pytest.fixture
-def world(database: Database, runtime: Runtime, run, tmp_path: Path) -> World:
-    return run(make_world(database, runtime, tmp_path))
 
 
 def outcome(results: list[SyncResult]) -> dict[str, str]:

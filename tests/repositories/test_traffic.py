@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
-from tests.repositories.world import World, make_source, make_world, name
+from tests.repositories.world import World, make_source, name
 from wit.access.actor import ANONYMOUS, Actor, Origin
 from wit.access.gate import SIGN_IN, Gate
 from wit.config import Repositories
-from wit.db.port import Database
 from wit.errors import Conflict, Forbidden, NotFound, Unauthorized, Unavailable
 from wit.git.push import Quarantine, Verdict
 from wit.git.repository import BareRepository
 from wit.metrics import Metrics
 from wit.repositories.traffic import GitSession, GitTraffic, RequestInfo, Service
-from wit.runtime import Runtime
 from wit.streams import BytesSink, BytesSource
 
 UPLOAD, RECEIVE = Service.UPLOAD_PACK, Service.RECEIVE_PACK
@@ -104,14 +101,12 @@ def make_scene(world: World, **settings: Any) -> Scene:
         pushes=StandInPushes(),
         config=attrs.evolve(world.config, repositories=Repositories(**settings)),
         metrics=metrics,
-        runtime=world.runtime,
     )
     return Scene(world, traffic, upload, receive, metrics)
 
 
 @pytest.fixture
-def world(database: Database, runtime: Runtime, run, tmp_path: Path) -> World:
-    world = run(make_world(database, runtime, tmp_path))
+def world(world: World, run) -> World:
     run(world.manager.create(name("Ada/open")))
     run(world.manager.create(name("Ada/closed"), private=True))
     run(

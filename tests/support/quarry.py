@@ -44,8 +44,11 @@ class Quarry:
     def leftovers(self) -> list[Path]:
         """Quarantines, directories of pushes, and lock files other than wit's own, which stays."""
         repos = self.daemon.data_dir / "repos"
-        found = [*(repos / ".wit" / "pushes").glob("*"), *repos.glob("*/*.git/**/*.lock")]
-        found += repos.glob("*/*.git/objects/*tmp_objdir*")
+        try:
+            found = [*(repos / ".wit" / "pushes").glob("*"), *repos.glob("*/*.git/**/*.lock")]
+            found += repos.glob("*/*.git/objects/*tmp_objdir*")
+        except FileNotFoundError as error:
+            return [Path(error.filename)]  # it went while we looked: look again
         return [path for path in found if path.name != MAINTENANCE_LOCK]
 
     def check(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 
 from tests.support.daemon import Daemon, ssh_command
-from tests.support.site import Person
+from tests.support.site import Person, Site, new_name
 
 ZERO = "0" * 40
 FLUSH = b"0000"
@@ -354,6 +354,17 @@ def push_history(
     report = push(daemon, person, name, [(ZERO, made.commit, ref)], made.pack)
     assert report.refs == {ref: "ok"}, report
     return made
+
+
+_shared: dict[int, tuple[str, str]] = {}
+
+
+def shared_repository(site: Site) -> tuple[str, str]:
+    """A repository of alice's, made once per daemon, and its only commit; it is left as it is."""
+    if id(site) not in _shared:
+        name = new_name()
+        _shared[id(site)] = name, push_history(site.daemon, site.alice, name).commit
+    return _shared[id(site)]
 
 
 def file_marker(folder: Path) -> Path:

@@ -19,9 +19,9 @@ from twisted.internet.defer import Deferred
 from tests.web.harness import read_to_end, read_until, route_to, say_hello
 from wit.config import Server
 from wit.errors import ConfigError
+from wit.listening import parse
 from wit.metrics import Metrics
 from wit.runtime import Runtime
-from wit.web.endpoints import _parse
 from wit.web.service import HttpService
 from wit.web.site import WebSite
 from wit.web.streaming import Handler, Request
@@ -199,8 +199,8 @@ def test_wrong_endpoints_are_named(run: Run, runtime: Runtime, tmp_path: Path) -
 
 
 def test_escapes_in_endpoint_strings() -> None:
-    assert _parse(r"unix:/a\:b:mode=600") == ("unix", ["/a:b"], {"mode": "600"})
-    assert _parse(r"ssl:443:interface=\:\:") == ("ssl", ["443"], {"interface": "::"})
+    assert parse(r"unix:/a\:b:mode=600") == ("unix", ["/a:b"], {"mode": "600"})
+    assert parse(r"ssl:443:interface=\:\:") == ("ssl", ["443"], {"interface": "::"})
 
 
 def test_a_failed_start_listens_nowhere(run: Run, runtime: Runtime) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy import bindparam, insert, select
 
 from wit.accounts.last_use import LastUse
+from wit.accounts.owned import OwnedRows
 from wit.accounts.public_keys import fingerprint, parse_public_key
 from wit.db.port import Database, Row, UniqueViolation
 from wit.db.tables import ssh_keys, users
-from wit.errors import Conflict, Invalid, NotFound
+from wit.errors import Conflict, Invalid
 from wit.runtime import Runtime
 
 _KEY = [column.label(f"key_{column.name}") for column in ssh_keys.c]
@@ -17,31 +18,17 @@ _BY_FINGERPRINT = (
     .join_from(ssh_keys, users)
     .where(ssh_keys.c.fingerprint == bindparam("fingerprint"))
 )
-_OF_USER = (
-    select(ssh_keys)
-    .where(ssh_keys.c.user_id == bindparam("user"))
-    .order_by(ssh_keys.c.created_at, ssh_keys.c.id)
-)
-_ONE = select(ssh_keys).where(
-    ssh_keys.c.id == bindparam("id"), ssh_keys.c.user_id == bindparam("user")
-)
-_COUNT = select(func.count()).select_from(ssh_keys).where(ssh_keys.c.user_id == bindparam("user"))
-_LOCK_USER = select(users.c.id).where(users.c.id == bindparam("user")).with_for_update()
-_DELETE = delete(ssh_keys).where(
-    ssh_keys.c.id == bindparam("id"), ssh_keys.c.user_id == bindparam("user")
-)
 
 
-class KeyManager:
+class KeyManager(OwnedRows):
     """A key belongs to one user, and decides who somebody is."""
 
     def __init__(
         self, db: Database, runtime: Runtime, last_use: LastUse, max_per_user: int = 50
     ) -> None:
-        self._db = db
+        super().__init__(db, ssh_keys, list(ssh_keys.c), "SSH key", max_per_user)
         self._runtime = runtime
         self._last_use = last_use
-        self._max_per_user = max_per_user
 
     async def verify(self, blob: bytes) -> tuple[Row, Row] | None:
         """The user and the key that a key blob (RFC 4253, section 6.6) stands for, or None.
@@ -72,13 +59,7 @@ class KeyManager:
         key_id = self._runtime.new_id()
         try:
             async with self._db.transaction() as tx:
-                if await tx.fetch_value(_LOCK_USER, user=user_id) is None:
-                    raise NotFound("user not found")
-                if await tx.fetch_value(_COUNT, user=user_id) >= self._max_per_user:
-                    raise Conflict(
-                        f"a user has at most {self._max_per_user} SSH keys: "
-                        "remove one that is not used"
-                    )
+                await self._check_room(tx, user_id)
                 await tx.execute(
                     insert(ssh_keys),
                     id=key_id,
@@ -92,19 +73,3 @@ class KeyManager:
         except UniqueViolation:
             raise Conflict("this SSH key is in use already; each key belongs to one user") from None
         return await self.get(user_id, key_id)
-
-    async def list(self, user_id: str) -> list[Row]:
-        """The user's keys, oldest first."""
-        return await self._db.fetch_all(_OF_USER, user=user_id)
-
-    async def get(self, user_id: str, key_id: str) -> Row:
-        """Raises NotFound, also for another user's key."""
-        row = await self._db.fetch_one(_ONE, user=user_id, id=key_id)
-        if row is None:
-            raise NotFound("SSH key not found")
-        return row
-
-    async def remove(self, user_id: str, key_id: str) -> None:
-        """Raises NotFound, also for another user's key."""
-        if not await self._db.execute(_DELETE, user=user_id, id=key_id):
-            raise NotFound("SSH key not found")

@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 
-from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy import bindparam, insert, select
 
 from wit.access.actor import SCOPES
 from wit.accounts.last_use import LastUse
+from wit.accounts.owned import OwnedRows
 from wit.db.port import Database, Row
 from wit.db.tables import tokens, users
-from wit.errors import Conflict, Invalid, NotFound
+from wit.errors import Invalid
 from wit.runtime import Runtime
 
 PREFIX_LENGTH = 8
@@ -37,17 +38,6 @@ _BY_HASH = (
     .join_from(tokens, users)
     .where(tokens.c.token_hash == bindparam("hash"))
 )
-_OF_USER = (
-    select(*_SHOWN)
-    .where(tokens.c.user_id == bindparam("user"))
-    .order_by(tokens.c.created_at, tokens.c.id)
-)
-_ONE = select(*_SHOWN).where(tokens.c.id == bindparam("id"), tokens.c.user_id == bindparam("user"))
-_COUNT = select(func.count()).select_from(tokens).where(tokens.c.user_id == bindparam("user"))
-_LOCK_USER = select(users.c.id).where(users.c.id == bindparam("user")).with_for_update()
-_DELETE = delete(tokens).where(
-    tokens.c.id == bindparam("id"), tokens.c.user_id == bindparam("user")
-)
 
 
 def is_token(text: str) -> bool:
@@ -60,16 +50,15 @@ def secret_hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-class Tokens:
+class Tokens(OwnedRows):
     """Rows never include the hash; the secret is seen once, when it is made."""
 
     def __init__(
         self, db: Database, runtime: Runtime, last_use: LastUse, max_per_user: int = 50
     ) -> None:
-        self._db = db
+        super().__init__(db, tokens, _SHOWN, "token", max_per_user)
         self._runtime = runtime
         self._last_use = last_use
-        self._max_per_user = max_per_user
 
     async def create(
         self, user_id: str, name: str, scopes: Iterable[str], expires_in_days: int | None = None
@@ -91,12 +80,7 @@ class Tokens:
         secret = "wit_" + self._runtime.random_bytes(20).hex()
         token_id = self._runtime.new_id()
         async with self._db.transaction() as tx:
-            if await tx.fetch_value(_LOCK_USER, user=user_id) is None:
-                raise NotFound("user not found")
-            if await tx.fetch_value(_COUNT, user=user_id) >= self._max_per_user:
-                raise Conflict(
-                    f"a user has at most {self._max_per_user} tokens: delete one that is not used"
-                )
+            await self._check_room(tx, user_id)
             await tx.execute(
                 insert(tokens),
                 id=token_id,
@@ -125,22 +109,6 @@ class Tokens:
             return None
         self._last_use.token(row["id"])
         return row
-
-    async def list(self, user_id: str) -> list[Row]:
-        """The user's tokens, oldest first."""
-        return await self._db.fetch_all(_OF_USER, user=user_id)
-
-    async def get(self, user_id: str, token_id: str) -> Row:
-        """Raises NotFound, also for another user's token."""
-        row = await self._db.fetch_one(_ONE, user=user_id, id=token_id)
-        if row is None:
-            raise NotFound("token not found")
-        return row
-
-    async def delete(self, user_id: str, token_id: str) -> None:
-        """Raises NotFound, also for another user's token."""
-        if not await self._db.execute(_DELETE, user=user_id, id=token_id):
-            raise NotFound("token not found")
 
 
 def _check_scopes(scopes: Iterable[str]) -> list[str]:

@@ -50,7 +50,7 @@ async def doctor(session: Session, arguments: Namespace) -> int:
         line = f"{finding.level:<4}  {finding.subject}: {finding.text}"
         session.say(f"{line}\n      {finding.advice}" if finding.advice else line)
 
-    check = Examination(session.config, session.runtime.now(), arguments.full, session.progress)
+    check = Examination(session.config, session.runtime.now, arguments.full, session.progress)
     for finding in await stoppable(session.runtime, check.run):
         report(finding)
     session.note(f"{counts['ok']} fine, {counts['warn']} to look at, {counts['fail']} failed")
@@ -62,7 +62,7 @@ class Examination:
     """One run; blocks, in a thread."""
 
     config: Config
-    now: datetime
+    now: Callable[[], datetime]
     full: bool
     progress: Callable[[str], object]
 
@@ -184,21 +184,22 @@ class Examination:
 
     def _clock(self, url: str) -> Iterator[Finding]:
         problems = []
-        if self.now < RELEASED:
-            problems.append(f"it is {self.now:%Y-%m-%d} here, before this program was made")
+        now = self.now()
+        if now < RELEASED:
+            problems.append(f"it is {now:%Y-%m-%d} here, before this program was made")
         with rows.reading(url) as connection:
             newest = connection.execute(sa.select(sa.func.max(events.c.created_at))).scalar()
-            if newest is not None and (newest - self.now).total_seconds() > CLOCK_SLACK:
+            if newest is not None and (newest - now).total_seconds() > CLOCK_SLACK:
                 problems.append(f"the newest event is of the future: {newest:%Y-%m-%d %H:%M:%S}Z")
             if connection.dialect.name == "postgresql":
                 theirs = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
-                apart = abs((theirs - datetime.now(UTC)).total_seconds())
+                apart = abs((theirs - self.now()).total_seconds())
                 if apart > CLOCK_SLACK:
                     problems.append(f"this machine and the database are {apart:.0f} s apart")
         for problem in problems:
             yield fail("clock", problem, "synchronise the clocks (timedatectl, NTP)")
         if not problems:
-            yield ok("clock", f"{self.now:%Y-%m-%d %H:%M:%S}Z")
+            yield ok("clock", f"{now:%Y-%m-%d %H:%M:%S}Z")
 
     # Repositories
 
@@ -237,7 +238,7 @@ class Examination:
             return
         for problem in quick_problems(folder):
             yield fail(name, problem)
-        for lock in stale_locks(folder, STALE_LOCK, time.time()):
+        for lock in stale_locks(folder, STALE_LOCK, self.now().timestamp()):
             yield warn(name, f"an old lock blocks it: {lock}",
                        f"wit maintenance run {name}, or remove the file")  # fmt: skip
         if self.full:

@@ -32,5 +32,5 @@ async def show(session: Session, arguments: Namespace) -> None:
 async def revoke(session: Session, arguments: Namespace) -> None:
     async with session.core() as core:
         user = await core.users.by_username(arguments.name)
-        await core.tokens.delete(user["id"], arguments.id)
+        await core.tokens.remove(user["id"], arguments.id)
     session.note("the token is of no use any more")

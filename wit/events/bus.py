@@ -3,7 +3,8 @@
 Each handler runs in a transaction that also writes ``event_deliveries``: whatever it did through
 that transaction is there once, however often the event is tried. A daemon that wants to deliver
 claims due events first, by a conditional update that sets ``next_attempt_at`` to the end of its
-lease; a daemon that dies is followed by another one when the lease is over.
+lease, and renews the lease while it is at work; a daemon that dies is followed by another one when
+the lease is over.
 
 Entries of one repository reach a handler in their order. An entry that fails holds the later ones
 of its repository back for :data:`PATIENT_ATTEMPTS` attempts; then they go ahead, and it is tried
@@ -16,8 +17,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 
 import attrs
-from sqlalchemy import and_, bindparam, exists, func, insert, or_, select, update
-from twisted.internet.defer import Deferred
+from sqlalchemy import BindParameter, and_, bindparam, exists, func, insert, or_, select, update
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from wit.db.port import Connection, Database, DatabaseError, UniqueViolation
@@ -36,8 +37,12 @@ BATCH = 50
 HANDLER_SECONDS = 30.0
 """Within which one handler must have done its part; its transaction is rolled back otherwise."""
 
-LEASE_SECONDS = 120.0
-"""How long claimed events are left to the daemon that claimed them."""
+LEASE_SECONDS = 45.0
+"""How long claimed events are left to a daemon that does not renew its claim. More than a handler
+may take, so that one handler's part is never done twice at the same time."""
+
+RENEW_SECONDS = 10.0
+"""How often a daemon at work renews its claims."""
 
 POLL_SECONDS = 5.0
 """How often the journal is looked at without a notification."""
@@ -70,12 +75,21 @@ _CLAIM = (
     .where(events.c.seq == bindparam("event_seq"), _due)
     .values(attempts=events.c.attempts + 1, next_attempt_at=bindparam("lease_end"))
 )
+_lease_ends: BindParameter[datetime] = bindparam("lease_ends", expanding=True)
 _RELEASE = (
     update(events)
-    .where(
-        events.c.seq == bindparam("event_seq"), events.c.next_attempt_at == bindparam("lease_end")
-    )
+    .where(events.c.seq == bindparam("event_seq"), events.c.next_attempt_at.in_(_lease_ends))
     .values(attempts=events.c.attempts - 1, next_attempt_at=None)
+)
+_RENEW = (
+    update(events)
+    .where(
+        events.c.seq.in_(bindparam("seqs", expanding=True)),
+        events.c.next_attempt_at.in_(_lease_ends),
+        events.c.processed_at.is_(None),
+    )
+    .values(next_attempt_at=bindparam("new_end"))
+    .returning(events.c.seq)
 )
 _RETRY_AT = (
     update(events)
@@ -114,7 +128,17 @@ class _Claim:
     event: Event
     attempts: int
     """Attempts so far, this one included."""
-    lease_end: datetime
+
+
+@attrs.define
+class _Lease:
+    """What a daemon has claimed in one round, until when."""
+
+    end: datetime
+    written: tuple[datetime, ...]
+    """What may stand in the database: while a renewal is under way, the end before or after it."""
+    held: set[int] = attrs.field(factory=set)
+    """Sequence numbers of the events that are ours, and not done with."""
 
 
 class EventBus:
@@ -205,26 +229,61 @@ class EventBus:
 
     async def deliver_due(self) -> bool:
         """Deliver one batch of due events; whether there was anything to do."""
-        claims = await self._claim()
-        failed_repos: set[str] = set()
-        for claim in claims:
-            repo_id = claim.event.repo_id
-            lease_left = (claim.lease_end - self._runtime.now()).total_seconds()
-            if self._stopping or lease_left < HANDLER_SECONDS or repo_id in failed_repos:
-                await self._db.execute(
-                    _RELEASE, event_seq=claim.event.seq, lease_end=claim.lease_end
-                )
-            elif not await self._deliver(claim) and repo_id is not None:
-                failed_repos.add(repo_id)
+        claims, lease = await self._claim()
+        renewing = Deferred.fromCoroutine(self._keep(lease))
+        try:
+            await self._work_off(claims, lease)
+        finally:
+            renewing.cancel()
+            await renewing
         self._metrics.event_lag.set(await self._db.fetch_value(_LAG))
         return bool(claims)
 
-    async def _claim(self) -> list[_Claim]:
+    async def _work_off(self, claims: Iterable[_Claim], lease: _Lease) -> None:
+        failed_repos: set[str] = set()
+        for claim in claims:
+            seq, repo_id = claim.event.seq, claim.event.repo_id
+            left = (lease.end - self._runtime.now()).total_seconds()
+            if seq not in lease.held:
+                delivered = False  # it took us too long: another daemon is at it
+            elif self._stopping or left < HANDLER_SECONDS or repo_id in failed_repos:
+                await self._db.execute(_RELEASE, event_seq=seq, lease_ends=lease.written)
+                delivered = False
+            else:
+                delivered = await self._deliver(claim)
+            lease.held.discard(seq)
+            if not delivered and repo_id is not None:
+                failed_repos.add(repo_id)
+
+    async def _keep(self, lease: _Lease) -> None:
+        """Renew the lease until cancelled. A handler on SQLite keeps this waiting, and every other
+        daemon too."""
+        try:
+            while True:
+                await self._runtime.sleep(RENEW_SECONDS)
+                if not lease.held:
+                    return
+                end = self._runtime.now() + timedelta(seconds=LEASE_SECONDS)
+                before, lease.written = lease.written, (*lease.written, end)
+                try:
+                    rows = await self._db.fetch_all(
+                        _RENEW, seqs=sorted(lease.held), lease_ends=before, new_end=end
+                    )
+                except DatabaseError as error:
+                    self.log.warn("a lease was not renewed: {error}", error=error.message)
+                else:
+                    lease.held.intersection_update(row["seq"] for row in rows)
+                    lease.end, lease.written = end, (end,)
+        except CancelledError:
+            pass
+
+    async def _claim(self) -> tuple[list[_Claim], _Lease]:
         """Take due events for this daemon; those that nobody wants are done with at once."""
         now = self._runtime.now()
-        lease_end = now + timedelta(seconds=LEASE_SECONDS)
+        end = now + timedelta(seconds=LEASE_SECONDS)
+        lease = _Lease(end, (end,))
         if not await self._db.fetch_all(_DUE, now=now):  # the common case needs no writer
-            return []
+            return [], lease
         claims: list[_Claim] = []
         taken_repos: set[str] = set()
         async with self._db.transaction() as tx:
@@ -232,15 +291,16 @@ class EventBus:
                 event = event_from_row(row)
                 if event.repo_id in taken_repos:
                     continue
-                if not await tx.execute(_CLAIM, event_seq=event.seq, now=now, lease_end=lease_end):
+                if not await tx.execute(_CLAIM, event_seq=event.seq, now=now, lease_end=lease.end):
                     # Another daemon has it: the later ones of its repository are not ours either.
                     if event.repo_id is not None:
                         taken_repos.add(event.repo_id)
                 elif any(subscription.wants(event) for subscription in self._subscriptions):
-                    claims.append(_Claim(event, row["attempts"] + 1, lease_end))
+                    claims.append(_Claim(event, row["attempts"] + 1))
+                    lease.held.add(event.seq)
                 else:
                     await tx.execute(_PROCESSED, event_seq=event.seq, now=now)
-        return claims
+        return claims, lease
 
     async def _deliver(self, claim: _Claim) -> bool:
         """All outstanding deliveries of one event; False if it has to be tried again."""

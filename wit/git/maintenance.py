@@ -17,9 +17,8 @@ import fcntl
 import os
 import shutil
 import stat
-import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -133,7 +132,7 @@ class _Look:
 async def needs(runtime: Runtime, repo: BareRepository) -> Needs:
     """What ``repo`` needs now. Raises Unavailable if it cannot be read."""
     try:
-        return await runtime.in_thread(_needs, Path(repo.path), time.time())
+        return await runtime.in_thread(_needs, Path(repo.path), _now(runtime))
     except OSError as error:
         raise Unavailable("the repository is damaged or being moved") from error
 
@@ -145,19 +144,28 @@ async def maintain(git: Git, runtime: Runtime, repo: BareRepository, what: Needs
     longer than COMMAND_SECONDS.
     """
     path = Path(repo.path)
-    lock = _lock(path / LOCK)
-    if lock is None:
-        return False
-    try:
-        await runtime.in_thread(_remove_leftovers, path, time.time())
+    with exclusively(repo) as lock:
+        if lock is None:
+            return False
+        await runtime.in_thread(_remove_leftovers, path, _now(runtime))
         for name, options in _commands(what, borrows=_borrows(path)):
             await _run(runtime, git.command(name, *options, git_dir=repo.path, config=CONFIG), lock)
         if what.repack is not Repack.NOTHING:
             with suppress(FileNotFoundError):  # the repository was deleted meanwhile
-                _mark(path / MARK, full=what.repack is Repack.FULL)
-    finally:
-        os.close(lock)
+                _mark(path / MARK, _now(runtime), full=what.repack is Repack.FULL)
     return True
+
+
+@contextmanager
+def exclusively(repo: BareRepository) -> Iterator[int | None]:
+    """Hold the lock of housekeeping, a descriptor; None if somebody else has it, or the
+    repository is gone."""
+    lock = _lock(Path(repo.path) / LOCK)
+    try:
+        yield lock
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 def _commands(what: Needs, *, borrows: bool) -> Iterator[tuple[str, list[Option]]]:
@@ -211,8 +219,13 @@ def _lock(path: Path) -> int | None:
     return descriptor
 
 
-def _mark(path: Path, *, full: bool) -> None:
-    fully_repacked = time.time() if full else _marked(path)[1]
+def _now(runtime: Runtime) -> float:
+    """As time_t, to compare with the times of files."""
+    return runtime.now().timestamp()
+
+
+def _mark(path: Path, now: float, *, full: bool) -> None:
+    fully_repacked = now if full else _marked(path)[1]
     path.write_text(f"{fully_repacked:.0f}\n", "ascii")
 
 

@@ -120,8 +120,8 @@ class PackReader:
     async def read(self) -> bytes:
         """The next bytes, as soon as there are any.
 
-        Raises the error with which the run failed, and NotCached if the cache gave the entry up
-        before the first byte was read.
+        Raises the error with which the run failed, NotCached if the cache gave the entry up
+        before the first byte was read, and Unavailable if the file is shorter than it was.
         """
         shortest, longest = POLL_SECONDS
         pause = shortest
@@ -131,6 +131,9 @@ class PackReader:
             if ended and (entry.state is not _State.COMPLETE):
                 raise self._failure()
             data = await self._cache._read_at(self._fd, self._position)
+            if ended and not data and self._position < entry.size:
+                self._cache._give_up(entry)
+                raise Unavailable("the server lost a part of this pack; try again")
             if data or ended:
                 self._position += len(data)
                 return data
@@ -324,6 +327,13 @@ class PackCache:
                     self._drop(key, entry)
                     if entry.run is not None:
                         entry.run.cancel()
+
+    def _give_up(self, entry: _Entry) -> None:
+        """Its file is damaged."""
+        log.error("{path} in the pack cache is shorter than it was", path=entry.path)
+        for key, other in list(self._entries.items()):
+            if other is entry:
+                self._drop(key, entry)
 
     def _drop(self, key: str, entry: _Entry) -> None:
         """Forget the entry and unlink its file; whoever has it open reads on."""

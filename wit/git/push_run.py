@@ -12,9 +12,11 @@ from twisted.python.failure import Failure
 from wit.config import Config
 from wit.errors import Invalid, TimedOut, Unavailable, WitError, internal_error
 from wit.git.command import Invocation
+from wit.git.damage import Suspect, sign
 from wit.git.governor import Governor
 from wit.git.hook_channel import Answer, HookChannel, PreReceive, Question, parse_updates
 from wit.git.process import Child, spawn, within
+from wit.git.public_text import PublicText
 from wit.git.push import Push, Quarantine, Verdict
 from wit.git.push_directory import LOCK_FD, PushDirectory, clean_up_after, remove_leftovers
 from wit.git.repository import BareRepository
@@ -69,6 +71,8 @@ class PushRun:
         commands: Commands,
         source: ByteSource,
         sink: ByteSink,
+        words: PublicText,
+        suspect: Suspect,
         reported: Callable[[], object],
     ) -> None:
         """``invocation`` makes the command line for a folder of hooks. ``reported`` is called when
@@ -85,6 +89,8 @@ class PushRun:
         self._commands = commands
         self._source = source
         self._sink = sink
+        self._words = words
+        self._suspect = suspect
         self._reported = reported
         self.answered = False
         """Whether any of git's report was sent."""
@@ -179,15 +185,21 @@ class PushRun:
         self._metrics.pushes.labels(self._outcome(code)).inc()
         if code == 0 and not self._stopped:
             self._reported()
+        stderr = child.stderr_tail.decode("utf-8", "replace")
         if code != 0 and not self._stopped:
             self.log.warn(
                 "git receive-pack of push {push} ended with {code}: {stderr}",
                 push=self._push.id,
                 code=code,
-                stderr=child.stderr_tail.decode("utf-8", "replace"),
+                stderr=stderr,
             )
             if not self.answered:
                 self._failure = Invalid("git could not read this push; nothing was changed")
+        if self._words.edited:
+            said, push, repo = self._words.said, self._push.id, self._repo.key
+            self.log.warn("git told push {push} to {repo}: {text}", push=push, repo=repo, text=said)
+        if not self._stopped and (found := sign(f"{self._words.said}\n{stderr}")):
+            self._suspect(self._repo.key, found)
         return code >= 0
 
     async def _converse(self, child: Child, hooks: Deferred[None]) -> int:
@@ -232,17 +244,22 @@ class PushRun:
     async def _carry(self, child: Child) -> None:
         """git's report to the client. When nobody wants it any more, git can still end."""
         while data := await child.stdout.read():
-            if not self._stopped:
-                self.answered = True
-                self._interruptible = Deferred.fromCoroutine(self._sink.write(data))
-                try:
-                    await self._interruptible
-                except StreamClosed as gone:
-                    self.stop(gone)
-                except CancelledError:
-                    pass  # by stop
-                finally:
-                    self._interruptible = None
+            await self._report(self._words.feed(data))
+        await self._report(self._words.end())
+
+    async def _report(self, data: bytes) -> None:
+        if not data or self._stopped:
+            return
+        self.answered = True
+        self._interruptible = Deferred.fromCoroutine(self._sink.write(data))
+        try:
+            await self._interruptible
+        except StreamClosed as gone:
+            self.stop(gone)
+        except CancelledError:
+            pass  # by stop
+        finally:
+            self._interruptible = None
 
     async def _answer(self, question: Question, directory: PushDirectory) -> Answer:
         if not isinstance(question, PreReceive):

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 
 from wit.errors import Unavailable
 from wit.git.command import Git
+from wit.git.damage import Suspect, nobody, sign
 from wit.git.governor import Governor
 from wit.git.pktline import ProtocolError
 from wit.git.process import feed, run, spawn, within
@@ -46,10 +47,13 @@ class NotOurRef(ProtocolError):
 class Reachability:
     """Checks wants, and remembers for each state of the refs what was found reachable."""
 
-    def __init__(self, git: Git, runtime: Runtime, governor: Governor) -> None:
+    def __init__(
+        self, git: Git, runtime: Runtime, governor: Governor, suspect: Suspect = nobody
+    ) -> None:
         self._git = git
         self._runtime = runtime
         self._governor = governor
+        self._suspect = suspect
         self._remembered: OrderedDict[tuple[str, str], set[bytes]] = OrderedDict()
         self._count = 0
 
@@ -172,12 +176,15 @@ class Reachability:
                     rest = lines.pop()
                     missing.difference_update(lines)
                 if missing and (code := await child.wait()) != 0:
+                    stderr = child.stderr_tail.decode("utf-8", "replace")
                     log.error(
                         "git rev-list ended with {code} in {repo}: {stderr}",
                         code=code,
                         repo=repo.key,
-                        stderr=child.stderr_tail.decode("utf-8", "replace"),
+                        stderr=stderr,
                     )
+                    if code > 0 and (found := sign(stderr)):
+                        self._suspect(repo.key, found)
                     raise Unavailable(
                         "the wanted objects cannot be checked: the repository is damaged"
                     )

@@ -16,8 +16,10 @@ from wit.errors import Invalid, WitError
 from wit.git import pktline
 from wit.git.advertise import encoded, receive_pack_v0
 from wit.git.command import MEMORY_CONFIG, Git, Invocation
+from wit.git.damage import Suspect, nobody
 from wit.git.governor import Governor
 from wit.git.pktline import Marker, Parser
+from wit.git.public_text import PublicText, ServerPaths
 from wit.git.push import Push, reflog_identity
 from wit.git.push_run import Commands, PushRun
 from wit.git.refs import RefReader
@@ -74,8 +76,12 @@ class ReceivePack:
         refs: RefReader,
         governor: Governor,
         metrics: Metrics,
+        suspect: Suspect = nobody,
     ) -> None:
+        """``suspect`` is told of repositories that look damaged."""
         self._config = config
+        self._paths = ServerPaths(config.repos_dir)
+        self._suspect = suspect
         self._git = git
         self._runtime = runtime
         self._refs = refs
@@ -134,6 +140,8 @@ class ReceivePack:
             commands=commands,
             source=source,
             sink=sink,
+            words=PublicText(self._paths),
+            suspect=self._suspect,
             reported=over.open,
         )
         try:

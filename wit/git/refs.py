@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from wit.git.damage import Suspect, nobody
 from wit.git.peel import Peeler
 from wit.git.refs_files import Reading, Stamp, read_refs, stamp
 from wit.runtime import Runtime
@@ -106,7 +107,7 @@ class RefReader:
 
     ``hidden`` are ref names whose whole namespaces are left out (``refs/wit``). ``max_refs``
     bounds the refs remembered, of all repositories together (about 0.5 KiB each); the repository
-    asked for last is remembered in any case.
+    asked for last is remembered in any case. ``suspect`` is told of repositories that look damaged.
     """
 
     def __init__(
@@ -116,11 +117,13 @@ class RefReader:
         *,
         max_repositories: int = 1024,
         max_refs: int = 100_000,
+        suspect: Suspect = nobody,
     ) -> None:
         self._runtime = runtime
         self._hidden = tuple(name.rstrip("/").encode() for name in hidden)
         self._max_repositories = max_repositories
         self._max_refs = max_refs
+        self._suspect = suspect
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._refs_remembered = 0
         self._waiting: dict[str, list[Deferred[RefSnapshot]]] = {}
@@ -164,15 +167,20 @@ class RefReader:
 
     def _have_read(
         self,
-        result: tuple[_Entry, tuple[str, ...]] | Failure,
+        result: tuple[_Entry, Reading | None] | Failure,
         repo: BareRepository,
         waiters: list[Deferred[RefSnapshot]],
     ) -> None:
         self._forget(repo.path)
-        if not isinstance(result, Failure):
-            entry, problems = result
-            for problem in problems:
-                log.warn("{repo}: {problem}", repo=repo.key, problem=problem)
+        if isinstance(result, Failure):
+            self._suspect(repo.key, "its refs cannot be read")
+        else:
+            entry, reading = result
+            if reading is not None:
+                for problem in reading.problems:
+                    log.warn("{repo}: {problem}", repo=repo.key, problem=problem)
+                if reading.damage is not None:
+                    self._suspect(repo.key, reading.damage)
             self._remember(repo.path, entry)
         still_waiting = [waiter for waiter in self._waiting.pop(repo.path) if not waiter.called]
         if still_waiting:
@@ -187,15 +195,13 @@ class RefReader:
 
     def _refresh(
         self, entry: _Entry | None, path: str, object_format: str
-    ) -> tuple[_Entry, tuple[str, ...]]:
-        """In a thread: the same entry if it is still current, else a new one and its problems."""
+    ) -> tuple[_Entry, Reading | None]:
+        """In a thread: the same entry if it is still current, else a new one and its reading."""
         if entry is not None and entry.current():
-            return entry, ()
+            return entry, None
         reading = read_refs(path, object_format, self._hidden)
-        return (
-            _Entry(self._make_snapshot(reading, path), reading.stamps, reading.settled),
-            reading.problems,
-        )
+        made = _Entry(self._make_snapshot(reading, path), reading.stamps, reading.settled)
+        return made, reading
 
     def _make_snapshot(self, reading: Reading, path: str) -> RefSnapshot:
         unknown = {ref.oid for ref in reading.refs if not ref.peel_known}

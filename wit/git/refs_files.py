@@ -63,6 +63,8 @@ class Reading:
     settled: bool
     """Whether every later change will show in the stamps."""
     problems: tuple[str, ...]
+    damage: str | None
+    """The first of the problems that no client and no tool of git's can have made."""
 
 
 def stamp(path: bytes) -> Stamp | None:
@@ -90,6 +92,7 @@ def read_refs(path: str, object_format: str, hidden: tuple[bytes, ...]) -> Readi
         raise Unavailable(
             "the repository is damaged or being moved: its refs cannot be read"
         ) from error
+    damage = next(iter(files.problems), None)
     refs = _resolve(values, files.problems)
     head, head_oid = _resolve_head(head_text, values, files)
     newest = max(times[3] for _, times in files.stamps if times is not None)
@@ -101,6 +104,7 @@ def read_refs(path: str, object_format: str, hidden: tuple[bytes, ...]) -> Readi
         stamps=tuple(files.stamps),
         settled=newest < started - RACY_NS,
         problems=tuple(files.problems[:10]),
+        damage=damage,
     )
 
 

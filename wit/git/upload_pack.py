@@ -21,16 +21,26 @@ from wit.errors import TimedOut, Unavailable, WitError
 from wit.git import pktline
 from wit.git.advertise import encoded, ls_refs, parse_command, parse_ls_refs, v2_capabilities
 from wit.git.command import MEMORY_CONFIG, Git, Invocation
+from wit.git.damage import Suspect, nobody, sign
 from wit.git.fetch_request import Budget, FetchRequest, Requests, from_v0, from_v2, wants_of_v0
 from wit.git.governor import Governor
 from wit.git.pack_cache import NotCached, PackCache
 from wit.git.pktline import ProtocolError
 from wit.git.process import PIPE, Child, feed, spawn, within
+from wit.git.public_text import PublicText, ServerPaths
 from wit.git.reachability import NotOurRef, Reachability
 from wit.git.refs import RefReader
 from wit.git.repository import BareRepository
 from wit.runtime import Runtime
-from wit.streams import CHUNK, ByteSink, ByteSource, BytesSource, StreamClosed, copy
+from wit.streams import (
+    CHUNK,
+    ByteSink,
+    ByteSource,
+    BytesSource,
+    SizedSink,
+    StreamClosed,
+    copy,
+)
 
 log = Logger()
 
@@ -41,6 +51,12 @@ class _Answer:
     def __init__(self, sink: ByteSink) -> None:
         self._sink = sink
         self.started = False
+
+    def announce(self, size: int) -> None:
+        """So many bytes will come; to a client that hears it, nothing else can be sent instead."""
+        if isinstance(self._sink, SizedSink):
+            self.started = True
+            self._sink.announce(size)
 
     async def write(self, data: bytes) -> None:
         self.started = True
@@ -69,14 +85,18 @@ class UploadPack:
         refs: RefReader,
         governor: Governor,
         cache: PackCache,
+        suspect: Suspect = nobody,
     ) -> None:
+        """``suspect`` is told of repositories that look damaged."""
         self._config = config.git
+        self._paths = ServerPaths(config.repos_dir)
+        self._suspect = suspect
         self._git = git
         self._runtime = runtime
         self._refs = refs
         self._governor = governor
         self._cache = cache
-        self._reachability = Reachability(git, runtime, governor)
+        self._reachability = Reachability(git, runtime, governor, suspect)
         self._budget = Budget()
         self._git_config = (
             ("uploadpack.allowAnySHA1InWant", "false"),
@@ -204,7 +224,9 @@ class UploadPack:
 
             try:
                 with self._cache.open(key, produce, expected) as reader:
-                    await copy(reader, answer)
+                    if reader.size is not None:
+                        answer.announce(reader.size)
+                    await self._tell(repo, reader, answer)
                 return
             except NotCached as reason:
                 log.info("{repo} is fetched uncached: {reason}", repo=repo.key, reason=reason)
@@ -221,7 +243,7 @@ class UploadPack:
             feeding = feed(child, BytesSource(data))
             try:
                 if not isinstance(output, int):
-                    await copy(child.stdout, output)
+                    await self._tell(talk.repo, child.stdout, output)
                 await self._ended_well(talk.repo, child)
             finally:
                 feeding.cancel()
@@ -248,7 +270,7 @@ class UploadPack:
         ):
             feeding = feed(child, checked)
             try:
-                await copy(child.stdout, answer)
+                await self._tell(repo, child.stdout, answer)
                 if checked.refusal is None:
                     await self._ended_well(repo, child)
                 else:
@@ -267,6 +289,21 @@ class UploadPack:
             protocol=f"version={talk.protocol}",
         )
 
+    async def _tell(self, repo: BareRepository, source: ByteSource, sink: ByteSink) -> None:
+        """git's answer to the client, without the server's paths; those are for the log."""
+        words = PublicText(self._paths)
+        try:
+            while data := await source.read():
+                if edited := words.feed(data):
+                    await sink.write(edited)
+            if rest := words.end():
+                await sink.write(rest)
+        finally:
+            if words.edited:
+                log.warn("git told a client of {repo}: {text}", repo=repo.key, text=words.said)
+            if found := sign(words.said):
+                self._suspect(repo.key, found)
+
     async def _ended_well(self, repo: BareRepository, child: Child) -> None:
         code = await child.wait()
         if code == 0:
@@ -278,8 +315,12 @@ class UploadPack:
             repo=repo.key,
             stderr=stderr,
         )
+        if code > 0 and (found := sign(stderr)):
+            self._suspect(repo.key, found)
         fatal = [line[7:] for line in stderr.splitlines() if line.startswith("fatal: ")]
-        reason = fatal[-1].replace(repo.path, "the repository") if fatal else f"status {code}"
+        reason = f"status {code}"
+        if fatal:
+            reason = self._paths.hide(fatal[-1]).replace(repo.path, "the repository")
         raise Unavailable(f"git could not answer this fetch: {reason}")
 
 

@@ -23,7 +23,6 @@ import itertools
 import json
 import os
 import shutil
-import time
 from pathlib import Path
 
 import attrs
@@ -193,10 +192,10 @@ class Folders:
                 note.close()
         return notes
 
-    def drop_aliases(self, older_than: float) -> None:
-        """Remove links that moves left behind more than ``older_than`` seconds ago."""
+    def drop_aliases(self, before: float) -> None:
+        """Remove links that moves left behind before that time, in seconds since 1970."""
         for path in _entries(self._own / "aliases"):
-            if time.time() - path.stat().st_mtime < older_than:
+            if path.stat().st_mtime > before:
                 continue
             note = Note(path)
             move = note.read()

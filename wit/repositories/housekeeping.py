@@ -15,10 +15,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from wit.db.port import Connection, DatabaseError, Row
-from wit.errors import NotFound, WitError
+from wit.errors import NotFound, Unavailable, WitError
 from wit.events.bus import EventBus
 from wit.events.types import Event
 from wit.git.command import Git
+from wit.git.damage import Suspect, nobody, sign
 from wit.git.maintenance import maintain, needs
 from wit.git.repository import BareRepository
 from wit.runtime import Runtime
@@ -67,13 +68,22 @@ class Housekeeping:
     log = Logger()
 
     def __init__(
-        self, jobs: Jobs, git: Git, runtime: Runtime, repos: Repositories, *, every: float
+        self,
+        jobs: Jobs,
+        git: Git,
+        runtime: Runtime,
+        repos: Repositories,
+        *,
+        every: float,
+        suspect: Suspect = nobody,
     ) -> None:
+        """``suspect`` is told of repositories that look damaged."""
         self._jobs = jobs
         self._git = git
         self._runtime = runtime
         self._repos = repos
         self._every = every
+        self._suspect = suspect
         self._noted: set[str] = set()
         self._looking_soon: Deferred[None] | None = None
         self._looking_often: Deferred[None] | None = None
@@ -121,8 +131,14 @@ class Housekeeping:
         except NotFound:
             return
         repo = self._repos.bare(row)
-        found = await needs(self._runtime, repo)
-        if found and await maintain(self._git, self._runtime, repo, found):
+        try:
+            found = await needs(self._runtime, repo)
+            done = bool(found) and await maintain(self._git, self._runtime, repo, found)
+        except Unavailable as error:
+            if line := sign(error.message):
+                self._suspect(row["id"], line)
+            raise
+        if done:
             self.log.info("{repo}: did {found}", repo=row["full_name"], found=found)
 
     async def _look_soon(self) -> None:

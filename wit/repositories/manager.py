@@ -315,6 +315,15 @@ class RepoManager:
         ):
             raise NotFound("repository not found")
 
+    async def mark_damaged(self, repo_id: str, reason: str) -> bool:
+        """Refuse pushes from now on; false if they are refused already, or it is gone."""
+        return (
+            await self._db.execute(
+                rows.DAMAGED, repo=repo_id, reason=reason, now=self._runtime.now()
+            )
+            == 1
+        )
+
     async def sweep(self) -> None:
         """Settle what a killed process left half-done; at start, before a sync, now and then."""
         git = self._config.git

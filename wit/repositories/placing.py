@@ -24,8 +24,6 @@ _log = Logger()
 _PLACE = (
     select(repositories.c.disk_path).where(repositories.c.id == bindparam("id")).with_for_update()
 )
-
-
 _PLACE_UNLOCKED = select(repositories.c.disk_path).where(repositories.c.id == bindparam("id"))
 
 
@@ -75,7 +73,8 @@ class Placing:
         for repo_id in await in_thread(self._folders.trashed):
             if await self._db.fetch_value(_PLACE_UNLOCKED, id=repo_id) is None:
                 await in_thread(self._folders.remove, self._folders.trash(repo_id))
-        await in_thread(self._folders.drop_aliases, alias_seconds)
+        before = self._runtime.now().timestamp() - alias_seconds
+        await in_thread(self._folders.drop_aliases, before)
 
     async def _settle(self, note: Note) -> None:
         in_thread = self._runtime.in_thread

@@ -14,12 +14,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Protocol
 
 from sqlalchemy import bindparam, delete, insert, select, update
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
 
 from wit.access.actor import Actor
 from wit.access.ref_rules import show
@@ -40,12 +37,6 @@ from wit.repositories.push_events import push_event
 from wit.repositories.push_policy import PushPolicy, stale
 from wit.repositories.rows import BY_ID
 from wit.runtime import Runtime
-
-RECONCILE_SECONDS = 60.0
-"""Between two looks for pushes that have no living process."""
-
-FIRST_RECONCILE_SECONDS = 1.0
-"""After a start, doubled each time: what a killed daemon started may live a little longer."""
 
 CONFLICT_SECONDS = 10.0
 """How long a push waits for another one that has to be settled first."""
@@ -108,9 +99,7 @@ class LivePush:
 
 
 class Pushes:
-    """A part of the service tree. Its start settles what earlier daemons left."""
-
-    log = Logger()
+    """Begins, decides and settles pushes; :meth:`reconcile` settles what earlier daemons left."""
 
     def __init__(
         self,
@@ -133,20 +122,8 @@ class Pushes:
         self.max_bytes = config.repositories.max_push_bytes
         self._live: set[str] = set()
         self._idle: Latch | None = None
-        self._loop: Deferred[None] | None = None
 
-    # The service
-
-    async def start(self) -> None:
-        await self._reconcile_calmly()
-        self._loop = Deferred.fromCoroutine(self._keep_reconciling())
-
-    async def stop(self) -> None:
-        loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.cancel()
-            with suppress(CancelledError):
-                await loop
+    # A live push
 
     async def drain(self, seconds: float) -> bool:
         """Wait until no decided push is under way any more; False if some still are."""
@@ -154,34 +131,7 @@ class Pushes:
             return True
         if self._idle is None:
             self._idle = Latch()
-        waiting = Deferred.fromCoroutine(self._idle.wait())
-        timer = self._runtime.reactor.callLater(seconds, waiting.cancel)
-        try:
-            await waiting
-        except CancelledError:
-            if timer.active():
-                timer.cancel()
-                raise
-            return False
-        timer.cancel()
-        return True
-
-    async def _keep_reconciling(self) -> None:
-        seconds = FIRST_RECONCILE_SECONDS
-        while True:
-            await self._runtime.sleep(seconds)
-            await self._reconcile_calmly()
-            seconds = min(2 * seconds, RECONCILE_SECONDS)
-
-    async def _reconcile_calmly(self) -> None:
-        try:
-            await self.reconcile()
-        except CancelledError:
-            raise
-        except Exception:
-            self.log.failure("pushes could not be reconciled; it is tried again")
-
-    # A live push
+        return await self._idle.wait_at_most(seconds, self._runtime.reactor)
 
     def begin(self, actor: Actor, repo: Row, request: RequestInfo) -> LivePush:
         """A new push by ``actor``, who was found to have the right to write to ``repo``."""

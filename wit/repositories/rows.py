@@ -58,6 +58,7 @@ READ_ONLY = (
     .where(repositories.c.id == bindparam("repo"))
     .values(read_only_reason=bindparam("reason"), updated_at=bindparam("now"))
 )
+DAMAGED = READ_ONLY.where(repositories.c.read_only_reason.is_(None))
 DELETE = delete(repositories).where(repositories.c.id == bindparam("repo"))
 NO_COLLABORATOR = delete(collaborators).where(
     collaborators.c.repo_id == bindparam("repo"), collaborators.c.user_id == bindparam("user")

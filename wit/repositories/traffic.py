@@ -14,6 +14,7 @@ from wit.config import Config
 from wit.db.port import Row
 from wit.errors import Conflict, Forbidden, NotFound, Unauthorized, Unavailable
 from wit.git.advertise import receive_pack_v0
+from wit.git.damage import Suspect, nobody
 from wit.git.names import RepoName, repo_from_path
 from wit.git.push import Push, Quarantine, RefUpdate, Verdict
 from wit.git.receive_pack import ReceivePack
@@ -23,7 +24,6 @@ from wit.git.upload_pack import UploadPack
 from wit.metrics import Metrics
 from wit.repositories.folders import is_healthy
 from wit.repositories.manager import RepoManager
-from wit.runtime import Runtime
 from wit.streams import ByteSink, ByteSource
 
 _log = Logger()
@@ -72,17 +72,18 @@ class GitTraffic:
         pushes: Pushes,
         config: Config,
         metrics: Metrics,
-        runtime: Runtime,
+        suspect: Suspect = nobody,
     ) -> None:
+        """``suspect`` is told of repositories that look damaged."""
         self.manager = manager
         self.upload_pack = upload_pack
         self.receive_pack = receive_pack
         self.pushes = pushes
         self._gate = gate
         self._config = config.repositories
-        self._runtime = runtime
         self._degraded = metrics.degraded.labels("repository")
         self._damaged: set[str] = set()
+        self._suspect = suspect
 
     async def open(
         self, actor: Actor, path: str, service: Service, request: RequestInfo
@@ -153,6 +154,7 @@ class GitTraffic:
                 repo=repo["full_name"],
                 path=str(path),
             )
+            self._suspect(repo["id"], "its folder is not that of a repository")
         self._degraded.set(bool(self._damaged))
         if not healthy:
             raise Unavailable(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from wit.config import Config
 from wit.errors import ConfigError
+from wit.listening import listening_endpoint
 from wit.metrics import Metrics
 from wit.runtime import Runtime
 from wit.ssh.factory import KeyOwners, SshFactory, Traffic
 from wit.ssh.host_keys import load_host_keys, make_host_keys
-
-BACKLOG = 511
-"""Connections that the kernel completes before we accept them."""
 
 CLEANUP_SECONDS = 10.0
 """How long commands that were cut off may take to clean up when the service stops."""
@@ -37,9 +35,9 @@ class SshService:
     ) -> None:
         self._config = config
         self._runtime = runtime
-        self._credentials = credentials
-        self._traffic = traffic
-        self._metrics = metrics
+        self._make_factory = partial(
+            SshFactory, runtime=runtime, credentials=credentials, traffic=traffic, metrics=metrics
+        )
         self._factory: SshFactory | None = None
         self._ports: list[Any] = []
 
@@ -55,14 +53,8 @@ class SshService:
             return
         for path in await self._runtime.in_thread(make_host_keys, self._config):
             self._log.info("made the SSH host key {path}", path=str(path))
-        self._factory = SshFactory(
-            self._config,
-            self._runtime,
-            credentials=self._credentials,
-            traffic=self._traffic,
-            metrics=self._metrics,
-            host_keys=await self._runtime.in_thread(load_host_keys, self._config),
-        )
+        host_keys = await self._runtime.in_thread(load_host_keys, self._config)
+        self._factory = self._make_factory(self._config, host_keys=host_keys)
         try:
             for name in names:
                 self._ports.append(await self._listen(name, self._factory))
@@ -71,11 +63,9 @@ class SshService:
             raise
 
     async def _listen(self, name: str, factory: SshFactory) -> Any:
-        if name.startswith(("tcp:", "tcp6:")) and ":backlog=" not in name:
-            name += f":backlog={BACKLOG}"  # Twisted's 50 are fewer than one burst
         try:
-            endpoint = serverFromString(self._runtime.reactor, name)
-        except (ValueError, TypeError, KeyError) as error:
+            endpoint = listening_endpoint(self._runtime.reactor, name)
+        except (ValueError, TypeError, LookupError) as error:
             raise ConfigError(
                 f"ssh.listen: {name!r} is not an endpoint such as tcp:2222: {error}"
             ) from None

@@ -1,25 +1,22 @@
 """Klein's routes inside our site: the routes that are not hot, one module per group.
 
 A Klein route is ``async def`` and answers through ``request.answer``; its errors are WitErrors.
-Its body is read completely before it runs, up to a limit, into ``request.content``.
+It starts before any of the body is read. A route that wants the body asks for it when it has
+decided who may send one (:func:`wit.web.middleware.bodies.read_body`); ``request.content`` stays
+empty.
 """
 
 from __future__ import annotations
 
-from io import BytesIO
 from urllib.parse import parse_qs, unquote_to_bytes
 
 from klein import Klein
 from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from wit.errors import TooLarge, Unauthorized
-from wit.web.middleware.bodies import decoded, read_all
+from wit.errors import Unauthorized
 from wit.web.site import method_not_allowed, not_found
 from wit.web.streaming import Handler, Request
-
-MAX_BODY = 1024 * 1024
-"""Bytes of a request body of these routes."""
 
 CHALLENGE = b'Bearer realm="wit"'
 """Not Basic: a browser would open a password dialogue."""
@@ -28,9 +25,8 @@ CHALLENGE = b'Bearer realm="wit"'
 class KleinDoor:
     """A route (see :mod:`wit.web.site`) that takes every path; so it comes last."""
 
-    def __init__(self, app: Klein, max_body: int = MAX_BODY) -> None:
+    def __init__(self, app: Klein) -> None:
         self._resource = app.resource()
-        self._max_body = max_body
         app.handle_errors(HTTPException)(_http_error)  # type: ignore[arg-type]
         app.handle_errors(Exception)(_error)  # type: ignore[arg-type]
 
@@ -38,10 +34,6 @@ class KleinDoor:
         return self._serve
 
     async def _serve(self, request: Request) -> None:
-        body = decoded(request.body, request.header(b"Content-Encoding"), self._max_body)
-        if request.body.length is not None and request.body.length > self._max_body:
-            raise TooLarge(f"the request body is larger than {self._max_body} bytes")
-        request.content = BytesIO(await read_all(body))
         request.args = parse_qs(request.query, keep_blank_values=True)
         request.prepath = []
         request.postpath = [unquote_to_bytes(part) for part in request.path[1:].split(b"/")]

@@ -16,7 +16,7 @@ from wit.access.gate import MAX_PAGE, Page
 from wit.db.port import Row
 from wit.errors import Invalid
 from wit.runtime import Runtime
-from wit.web.klein_door import MAX_BODY, KleinDoor
+from wit.web.klein_door import KleinDoor
 from wit.web.routes.repos import add_routes
 from wit.web.streaming import Request
 
@@ -62,10 +62,6 @@ async def sync() -> list[Result]:
 def site(run: Callable[[Any], Any], runtime: Runtime) -> Iterator[Online]:
     app = Klein()
     add_routes(app, Gate(), Credentials(), sync)
-
-    @app.route("/echo", methods=["POST"])
-    async def echo(request: Request) -> None:
-        request.answer(200, "text/plain", request.content.read())
 
     @app.route("/broken")
     async def broken(request: Request) -> None:
@@ -134,13 +130,3 @@ def test_unexpected_errors_tell_nothing(site: Online) -> None:
     assert status == 500
     assert said["error"] == f"internal error, request id {said['requestId']}"
     assert "secret" not in json.dumps(said)
-
-
-def test_bodies_are_limited(site: Online) -> None:
-    assert ask(site, b"POST /echo", body=b"x" * MAX_BODY)[:2] == (200, b"x" * MAX_BODY)
-    status, said, head = ask(site, b"POST /echo", b"Content-Length: %d" % (MAX_BODY + 1))
-    assert (status, said["code"]) == (413, "too_large")
-    assert b"Connection: close" in head
-    chunk = b"%x\r\n%b\r\n" % (MAX_BODY // 2, b"x" * (MAX_BODY // 2))
-    lines = b"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-    assert site.exchange(lines + chunk * 3).startswith(b"HTTP/1.1 413 ")

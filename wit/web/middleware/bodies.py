@@ -6,6 +6,7 @@ import zlib
 
 from wit.errors import Invalid, TooLarge, UnsupportedMediaType
 from wit.streams import CHUNK, ByteSource
+from wit.web.streaming import Request
 
 FREE_OUTPUT = 1024 * 1024
 """Bytes that a compressed body may unpack to before the ratio counts."""
@@ -87,3 +88,16 @@ async def read_all(source: ByteSource) -> bytes:
     while data := await source.read():
         parts.append(data)
     return b"".join(parts)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body, decompressed; the client is asked for it only now.
+
+    So call it when it is settled who asks and what for. Raises TooLarge if the body has, or
+    unpacks to, more than ``limit`` bytes (one that says so beforehand is not read at all),
+    UnsupportedMediaType, Invalid, TimedOut if it comes too slowly.
+    """
+    source = decoded(request.body, request.header(b"Content-Encoding"), limit)
+    if request.body.length is not None and request.body.length > limit:
+        raise TooLarge(f"the request body is larger than {limit} bytes")
+    return await read_all(source)

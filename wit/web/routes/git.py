@@ -163,6 +163,13 @@ class _Answer:
         self.prefix = b""
         self._request = request
         self._watch = PacketWatch()
+        self._sized = False
+
+    def announce(self, size: int) -> None:
+        """The answer is a file of known size. From then on no error can be told inside it: the
+        client sees that bytes are missing."""
+        self._sized = True
+        self._request.setHeader(b"Content-Length", b"%d" % size)
 
     def prepare(self, content_type: str) -> None:
         self._request.prepare(200, content_type)
@@ -183,7 +190,7 @@ class _Answer:
             if isinstance(error, Unauthorized):
                 request.setHeader(b"WWW-Authenticate", CHALLENGE)
             request.answer(request.code, TEXT, message.encode() + b"\n")
-        elif not self._watch.between_packets:
+        elif self._sized or not self._watch.between_packets:
             request.break_off()
         elif self._watch.sideband:
             await request.sink().write(pktline.sideband(3, message.encode() + b"\n"))
@@ -207,7 +214,9 @@ class PacketWatch:
         while position < end and self._left >= 0:
             if self._left:
                 if len(self._header) == 4:
-                    self.sideband = data[position] in (1, 2)
+                    # In v2, everything behind the line "packfile" is side-band.
+                    start = data.startswith(b"packfile\n", position)
+                    self.sideband = start or data[position] in (1, 2)
                     self._header = b""
                 step = min(self._left, end - position)
                 self._left -= step
