@@ -61,12 +61,14 @@ def reason(site: Site, name: str) -> str:
     return row["read_only_reason"] or ""
 
 
-def examined(site: Site) -> None:
-    """Wait until every suspicion so far was looked into."""
+def examined(site: Site, name: str) -> None:
+    """Wait until every suspicion so far of this repository was looked into."""
+    full_name = parse_full_name(name)
 
     async def under_way(core: Core) -> list[Any]:
+        key = (await core.repos.get(full_name))["id"]
         jobs = await core.jobs.list("queued") + await core.jobs.list("running")
-        return [job for job in jobs if job["kind"] == KIND]
+        return [job for job in jobs if job["kind"] == KIND and job["key"] == key]
 
     wait_until(lambda: not site.do(under_way), 40, "the end of all examinations")
 
@@ -118,7 +120,7 @@ def test_it_is_marked_when_it_is_used(
     site.daemon.wit("repo", "unlock", name)
     answer = push_new(site, name)
     assert read_report(answer.body).refs == {"refs/heads/new": "ok"}
-    examined(site)
+    examined(site, name)
     assert reason(site, name) == ""
 
 
@@ -176,7 +178,7 @@ def test_a_clients_mistakes_mark_nothing(site: Site, tmp_path: Path) -> None:
         http.send(request("POST", f"/{name}/{service}", headers) + body)
         http.reset()
     Quarry(site.daemon).check()
-    examined(site)
+    examined(site, name)
     assert reason(site, name) == ""
     assert b"unpack ok" in push_new(site, name).body
 
@@ -198,7 +200,7 @@ def test_a_full_disk_and_a_killed_git_mark_nothing(site: Site, tmp_path: Path) -
             getattr(process, signal)()
         http.reset()
     quarry.check()
-    examined(site)
+    examined(site, name)
     assert reason(site, name) == ""
 
 
@@ -229,5 +231,5 @@ def test_an_examination_that_is_killed_is_tried_again(site: Site, tmp_path: Path
             except psutil.NoSuchProcess:
                 continue
     assert killed
-    examined(site)
+    examined(site, name)
     assert reason(site, name) == ""

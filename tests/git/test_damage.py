@@ -11,7 +11,7 @@ import pytest
 
 from tests.attacks.test_27_damaged_repositories import DAMAGE, _remove_all
 from tests.git.fetching import git, make_repository
-from wit.errors import Unavailable
+from wit.errors import NotFound, Unavailable
 from wit.git.command import Git
 from wit.git.damage import examine, sign, verdict
 from wit.git.maintenance import exclusively
@@ -153,7 +153,7 @@ def test_there_is_no_telling(folder: Path, look: Any) -> None:
             look(folder)
     assert look(folder) is None
     _remove_all(folder)
-    with pytest.raises(Unavailable, match="not there"):
+    with pytest.raises(NotFound, match="not there"):
         look(folder)
 
 

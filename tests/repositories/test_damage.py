@@ -144,7 +144,14 @@ def test_what_is_locked_or_gone_is_not_looked_at(world: World, run: Any) -> None
     run(world.watch.work(PAYLOAD))
     world.repos.gone = True
     run(world.watch.work(PAYLOAD))
-    assert world.looked == [] and world.reason == "moving house"
+    assert world.looked == []
+    assert world.reason == "moving house"
+
+
+def test_a_folder_that_is_not_there_marks_nothing(world: World, run: Any) -> None:
+    world.findings.append(NotFound("the folder of the repository is not there"))
+    run(world.watch.work(PAYLOAD))
+    assert world.reason is None
 
 
 def test_a_lock_set_meanwhile_stays(world: World, run: Any, monkeypatch: Any) -> None:

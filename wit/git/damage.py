@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 
-from wit.errors import TimedOut, Unavailable
+from wit.errors import NotFound, TimedOut, Unavailable
 from wit.git.command import Git
 from wit.git.maintenance import NICENESS, exclusively
 from wit.git.process import DEVNULL, spawn, within
@@ -76,11 +76,11 @@ async def examine(git: Git, runtime: Runtime, repo: BareRepository) -> str | Non
     """What is wrong with ``repo``, as git says it (with paths); None if it is sound.
 
     First what the refs lead to, which is quick, then every object. The repository is left as it
-    is, and no housekeeping changes it meanwhile. Raises Unavailable or TimedOut if there is no
-    telling now.
+    is, and no housekeeping changes it meanwhile. Raises NotFound if its folder is not there (a
+    disk, perhaps, is not), Unavailable or TimedOut if there is no telling now.
     """
     if not await runtime.in_thread(os.path.isdir, repo.path):
-        raise Unavailable("the folder of the repository is not there")
+        raise NotFound("the folder of the repository is not there")
     with exclusively(repo) as held:
         if not held:
             raise Unavailable("housekeeping is at work on the repository")

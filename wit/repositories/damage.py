@@ -103,14 +103,14 @@ class DamageWatch:
         """The worker of the jobs. Raises Unavailable or TimedOut if there is no telling now."""
         try:
             row = await self._repos.by_id(payload["repo_id"])
-        except NotFound:
-            return
-        if row["read_only_reason"]:
-            return
-        found = await self._examine(row)
-        if found is not None:
-            await self._runtime.sleep(AGAIN_SECONDS)
+            if row["read_only_reason"]:
+                return
             found = await self._examine(row)
+            if found is not None:
+                await self._runtime.sleep(AGAIN_SECONDS)
+                found = await self._examine(row)
+        except NotFound:
+            return  # without its folder it is refused in any case, and comes back with it
         if found is None:
             self._keep_quiet(row["id"], SOUND_SECONDS)
             self.log.info("repository {repo} was examined: it is sound", repo=row["full_name"])
