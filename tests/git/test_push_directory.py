@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -24,7 +25,7 @@ def test_alive_as_long_as_the_daemon_or_git_lives(tmp_path: Path) -> None:
     directory = PushDirectory.create(tmp_path, PUSH, "key")
     assert push_directory.is_alive(tmp_path, PUSH)
     assert os.access(Path(directory.hooks) / "pre-receive", os.X_OK)
-    moved = os.dup2(directory.lock_fd, 100)
+    moved = fcntl.fcntl(directory.lock_fd, fcntl.F_DUPFD, 100)
     child = subprocess.Popen(["sleep", "60"], pass_fds=[moved])
     os.close(moved)
     directory.release()  # as if the daemon had died

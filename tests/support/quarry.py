@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 
 from tests.support.daemon import Daemon, wait_until
+from wit.daemon import RECONCILE_SECONDS
 from wit.git.maintenance import LOCK as MAINTENANCE_LOCK
 
 
@@ -56,5 +57,10 @@ class Quarry:
         assert self.daemon.process is not None
         assert self.daemon.process.poll() is None, self.daemon.log()[-4000:]
         wait_until(lambda: not self.children(), what="the end of all git processes")
-        wait_until(lambda: not self.leftovers(), what="removal of what pushes leave behind")
+        # Two pushes that were cut off side by side leave it to the next reconciliation.
+        wait_until(
+            lambda: not self.leftovers(),
+            RECONCILE_SECONDS + 15,
+            what="removal of what pushes leave behind",
+        )
         wait_until(lambda: self.daemon.get("readyz")[0] == 200, what="an answer of the daemon")
