@@ -3,109 +3,17 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
 
 import attrs
 import pytest
-from sqlalchemy import insert
 
-from wit.access.actor import ANONYMOUS, SCOPES, Actor, Level, Origin
-from wit.access.gate import SIGN_IN, Gate
+from tests.access.conftest import MISSING, PEOPLE, World, add_repository, ask
+from wit.access.actor import ANONYMOUS, TOKEN_SCOPES, Level
+from wit.access.gate import SIGN_IN
 from wit.accounts.credentials import cli_actor
-from wit.accounts.organizations import Organizations
-from wit.accounts.passwords import Passwords
-from wit.accounts.users import Users
-from wit.db.port import Database
-from wit.db.tables import collaborators, namespaces, repositories
+from wit.db.tables import namespaces, repositories
 from wit.errors import Forbidden, Invalid, NotFound, Unauthorized
 from wit.git.names import RepoName
-from wit.runtime import Runtime, utc_now
-
-MISSING = "repository not found"
-
-PEOPLE = ("owner", "reader", "writer", "keeper", "stranger")
-MEMBERS = ("owner", "admin", "member")
-
-
-@attrs.frozen
-class World:
-    db: Database
-    gate: Gate
-    ids: dict[str, str]
-
-    def actor(self, name: str, scopes: set[str] | None = None) -> Actor:
-        return Actor(
-            user_id=self.ids[name],
-            username=name,
-            origin=Origin.PASSWORD if scopes is None else Origin.TOKEN,
-            scopes=None if scopes is None else frozenset(scopes),
-        )
-
-
-async def make_world(db: Database, runtime: Runtime) -> World:
-    """Ada's and Acme's repositories, a public and a private one each, and people around them."""
-    users = Users(db, runtime, Passwords(runtime))
-    ids = {}
-    for name in (*PEOPLE, *(f"org-{role}" for role in MEMBERS)):
-        ids[name] = (await users.create(name, f"{name}@example.org"))["id"]
-    organizations = Organizations(db, runtime)
-    org = await organizations.create("Acme", ids["org-owner"])
-    await organizations.add_member(org["id"], ids["org-admin"], "admin")
-    await organizations.add_member(org["id"], ids["org-member"], "member")
-    for owner_id, owner_type, owner in [
-        (ids["owner"], "user", "owner"),
-        (org["id"], "organization", "Acme"),
-    ]:
-        for name, private in [("Open", False), ("Closed", True)]:
-            repo_id = runtime.new_id()
-            ids[f"{owner}/{name}"] = repo_id
-            await add_repository(db, repo_id, owner_id, owner_type, owner, name, private)
-            for person, level in [("reader", "read"), ("writer", "write"), ("keeper", "admin")]:
-                await db.execute(
-                    insert(collaborators),
-                    repo_id=repo_id,
-                    user_id=ids[person],
-                    permission=level,
-                    created_at=utc_now(),
-                )
-    return World(db, Gate(db), ids)
-
-
-async def add_repository(
-    db: Database,
-    repo_id: str,
-    owner_id: str,
-    owner_type: str,
-    owner: str,
-    name: str,
-    private: bool,
-) -> None:
-    await db.execute(
-        insert(repositories),
-        id=repo_id,
-        owner_id=owner_id,
-        owner_type=owner_type,
-        name=name,
-        name_key=name.lower(),
-        is_private=private,
-        disk_path=f"/repos/{owner}/{name}.git",
-        created_at=utc_now(),
-        updated_at=utc_now(),
-    )
-
-
-@pytest.fixture
-def world(database: Database, runtime: Runtime, run) -> World:
-    return run(make_world(database, runtime))
-
-
-def ask(world: World, run, actor: Actor, name: RepoName, needed: Level) -> Any:
-    """The row, or the error as (type, sentence)."""
-    try:
-        return run(world.gate.repository(actor, name, needed))
-    except (Unauthorized, Forbidden, NotFound) as error:
-        return type(error), error.message
-
 
 GRANTED = {
     "stranger": Level.NONE,
@@ -114,15 +22,15 @@ GRANTED = {
     "keeper": Level.ADMIN,
 }
 BY_OWNER = {
-    "owner": {"owner": Level.ADMIN, "org-owner": Level.NONE},
+    "owner": {"owner": Level.OWNER, "org-owner": Level.NONE},
     "Acme": {
         "owner": Level.NONE,
-        "org-owner": Level.ADMIN,
+        "org-owner": Level.OWNER,
         "org-admin": Level.WRITE,
         "org-member": Level.READ,
     },
 }
-WANTED = (Level.READ, Level.WRITE, Level.ADMIN)
+WANTED = (Level.READ, Level.WRITE, Level.ADMIN, Level.OWNER)
 
 
 @pytest.mark.parametrize("owner", ["owner", "Acme"])
@@ -168,10 +76,10 @@ def test_anonymous(world: World, run) -> None:
 
 @pytest.mark.attack(28, 53)
 @pytest.mark.parametrize("scopes", [set(), {"repo:read"}, {"repo:write"}, {"repo:admin"},
-                                    {"repo:read", "repo:write"}, set(SCOPES),
-                                    set(SCOPES) - {"repo:read"}])  # fmt: skip
+                                    {"repo:read", "repo:write"}, set(TOKEN_SCOPES),
+                                    set(TOKEN_SCOPES) - {"repo:read"}])  # fmt: skip
 def test_tokens(world: World, run, scopes: set[str]) -> None:
-    people = {"owner": Level.ADMIN, **GRANTED}
+    people = {"owner": Level.OWNER, **GRANTED}
     for name, (person, granted), needed in product(("Open", "Closed"), people.items(), WANTED):
         private = name == "Closed"
         has = granted if private else max(granted, Level.READ)
@@ -192,7 +100,7 @@ def test_tokens(world: World, run, scopes: set[str]) -> None:
 
 @pytest.mark.attack(28)
 def test_missing_and_invisible_are_the_same(world: World, run) -> None:
-    for scopes, needed in product((None, set(), {"repo:read"}, set(SCOPES)), WANTED):
+    for scopes, needed in product((None, set(), {"repo:read"}, set(TOKEN_SCOPES)), WANTED):
         actor = world.actor("stranger", scopes)
         answers = {
             ask(world, run, actor, RepoName(*name), needed)
@@ -214,8 +122,8 @@ def test_upper_and_lower_case_are_the_same(world: World, run) -> None:
 
 def test_the_operator_may_everything(world: World, run) -> None:
     for owner, name in product(("owner", "Acme"), ("Open", "Closed")):
-        row = ask(world, run, cli_actor(), RepoName(owner, name), Level.ADMIN)
-        assert row["level"] is Level.ADMIN
+        row = ask(world, run, cli_actor(), RepoName(owner, name), Level.OWNER)
+        assert row["level"] is Level.OWNER
     assert ask(world, run, cli_actor(), RepoName("owner", "Missing"), Level.READ) == (
         NotFound,
         MISSING,
@@ -223,13 +131,13 @@ def test_the_operator_may_everything(world: World, run) -> None:
 
 
 def test_site_administrators_have_no_key_to_every_repository(world: World, run) -> None:
-    actor = attrs.evolve(world.actor("stranger"), is_admin=True)
+    actor = attrs.evolve(world.actor("stranger"), is_admin=True, is_superadmin=True)
     assert ask(world, run, actor, RepoName("owner", "Closed"), Level.READ) == (NotFound, MISSING)
 
 
 def test_level_of_a_row(world: World, run) -> None:
     row = {"id": world.ids["owner/Closed"]}
-    for person, granted in {"owner": Level.ADMIN, **GRANTED}.items():
+    for person, granted in {"owner": Level.OWNER, **GRANTED}.items():
         assert run(world.gate.level(world.actor(person), row)) is granted
     assert run(world.gate.level(ANONYMOUS, row)) is Level.NONE
     assert run(world.gate.level(ANONYMOUS, {"id": world.ids["owner/Open"]})) is Level.READ
@@ -308,3 +216,19 @@ def test_rows_of_a_deleted_owner_are_not_found(world: World, run) -> None:
     run(world.db.execute(namespaces.delete()))
     actor = world.actor("owner")
     assert ask(world, run, actor, RepoName("owner", "Open"), Level.READ) == (NotFound, MISSING)
+
+
+@pytest.mark.attack(28)
+def test_by_id_as_by_name(world: World, run) -> None:
+    people = [ANONYMOUS, cli_actor(), *(world.actor(name) for name in (*PEOPLE, "org-admin"))]
+    people.append(world.actor("reader", {"repo:write"}))
+    for actor, owner, name in product(people, ("owner", "Acme"), ("Open", "Closed", "Missing")):
+        repo_id = world.ids.get(f"{owner}/{name}", "00000000-0000-4000-8000-000000000000")
+        for needed in WANTED:
+            by_name = ask(world, run, actor, RepoName(owner, name), needed)
+            assert ask(world, run, actor, repo_id, needed) == by_name
+
+
+def test_an_id_is_only_an_id(world: World, run) -> None:
+    for wrong in ("", "x" * 300, "owner/Open", "%"):
+        assert ask(world, run, world.actor("owner"), wrong, Level.READ) == (NotFound, MISSING)

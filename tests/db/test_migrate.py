@@ -29,19 +29,24 @@ from wit.db.port import DatabaseError
 from wit.db.tables import metadata
 from wit.errors import ConfigError
 
-SECOND = """
+HEAD = migrate.REVISIONS[-1]
+"""The schema of this program."""
+NEXT = "0900"
+"""That of the next release, as these tests make it up."""
+
+NEXT_MIGRATION = f"""
 import os, time
 from pathlib import Path
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{NEXT}"
+down_revision = "{HEAD}"
 
 def upgrade():
     op.add_column("organizations", sa.Column("motto", sa.Text(), server_default="none"))
     op.create_table("mottos", sa.Column("id", sa.Integer(), primary_key=True))
-    {then}
+    {{then}}
 """
 
 
@@ -66,9 +71,11 @@ def next_release(monkeypatch: pytest.MonkeyPatch, folder: Path, then: str = "") 
     scripts = folder / "scripts"
     shutil.rmtree(scripts, ignore_errors=True)
     shutil.copytree(Path(migrate.__file__).parent / "migrations", scripts)
-    (scripts / "versions" / "0002_second.py").write_text(SECOND.format(then=then))
+    (scripts / "versions" / f"{NEXT}_next.py").write_text(NEXT_MIGRATION.format(then=then))
     monkeypatch.setattr(migrate, "SCRIPTS", scripts)
-    monkeypatch.setattr(migrate, "REVISIONS", ("0001", "0002"))
+    monkeypatch.setattr(
+        migrate, "REVISIONS", (*migrate.REVISIONS[: migrate.REVISIONS.index(HEAD) + 1], NEXT)
+    )
 
 
 def engine(url: str) -> Any:
@@ -105,8 +112,7 @@ def test_the_constants_are_those_of_the_scripts() -> None:
 def test_from_nothing_to_exactly_the_tables(empty_url: str, backups: Path) -> None:
     assert migrate.status(empty_url).state == "empty"
     assert migrate.upgrade(empty_url, backups) == list(migrate.REVISIONS)
-    head = migrate.REVISIONS[-1]
-    assert migrate.status(empty_url) == migrate.MigrationStatus(head, head, "current")
+    assert migrate.status(empty_url) == migrate.MigrationStatus(HEAD, HEAD, "current")
     assert migrate.upgrade(empty_url, backups) == []
     assert not backups.exists()
     made = engine(empty_url)
@@ -116,6 +122,20 @@ def test_from_nothing_to_exactly_the_tables(empty_url: str, backups: Path) -> No
         )
         assert compare_metadata(context, metadata) == []
     made.dispose()
+
+
+def parts_of(definition: str) -> list[str]:
+    """The columns and constraints of a CREATE TABLE, in whatever order they were added."""
+    text = " ".join(definition.split())
+    head, opening, inner = text.partition("(")
+    parts, depth = [""], 0
+    for letter in inner.strip().removesuffix(")"):
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [head + opening, *sorted(part.strip() for part in parts)]
 
 
 def test_the_schema_is_that_of_create_all(
@@ -142,8 +162,7 @@ def test_the_schema_is_that_of_create_all(
     def schema(url: str) -> dict[str, Any]:
         found = {}
         for name, definition in run_sql(url, question):
-            parts = sorted(part.strip(" ,") for part in (definition or "").splitlines())
-            found[name] = parts
+            found[name] = parts_of(definition or "")
         return found
 
     try:
@@ -185,14 +204,14 @@ def test_an_older_schema_is_upgraded_after_a_copy(
         " VALUES ('1', 'a', 'A', '2030-01-01', '2030-01-01')",
     )
     next_release(monkeypatch, tmp_path)
-    assert migrate.status(empty_url) == migrate.MigrationStatus("0001", "0002", "behind")
-    assert migrate.upgrade(empty_url, backups) == ["0002"]
+    assert migrate.status(empty_url) == migrate.MigrationStatus(HEAD, NEXT, "behind")
+    assert migrate.upgrade(empty_url, backups) == [NEXT]
     assert run_sql(empty_url, "SELECT name, motto FROM organizations") == [("a", "none")]
     if empty_url.startswith("sqlite"):
         (copy,) = backups.iterdir()
-        assert copy.name.startswith("wit-0001-")
+        assert copy.name.startswith(f"wit-{HEAD}-")
         assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-        assert migrate.status(f"sqlite:///{copy}").current == "0001"
+        assert migrate.status(f"sqlite:///{copy}").current == HEAD
         assert run_sql(f"sqlite:///{copy}", "SELECT name FROM organizations") == [("a",)]
 
 
@@ -221,7 +240,7 @@ def test_a_migration_that_fails_changes_nothing(
     assert table_names(empty_url) == before
     assert migrate.status(empty_url).state == "behind"
     next_release(monkeypatch, tmp_path)
-    assert migrate.upgrade(empty_url, backups) == ["0002"]
+    assert migrate.upgrade(empty_url, backups) == [NEXT]
 
 
 @pytest.mark.attack(71)
@@ -235,7 +254,7 @@ def test_an_upgrade_killed_midway_leaves_the_old_schema(
     program = (
         "from pathlib import Path; from wit.db import migrate;"
         f"migrate.SCRIPTS = Path({str(migrate.SCRIPTS)!r});"
-        "migrate.REVISIONS = ('0001', '0002');"
+        f"migrate.REVISIONS = {migrate.REVISIONS!r};"
         f"migrate.upgrade({empty_url!r}, Path({str(backups)!r}))"
     )
     with subprocess.Popen([sys.executable, "-c", program]) as child:
@@ -247,7 +266,7 @@ def test_an_upgrade_killed_midway_leaves_the_old_schema(
     assert table_names(empty_url) == before
     assert migrate.status(empty_url).state == "behind"
     next_release(monkeypatch, tmp_path)
-    assert migrate.upgrade(empty_url, backups) == ["0002"]
+    assert migrate.upgrade(empty_url, backups) == [NEXT]
     assert "mottos" in table_names(empty_url)
 
 
@@ -276,7 +295,7 @@ def test_of_many_that_upgrade_at_once_one_does(
         assert child.stdout is not None
         answers.append(child.stdout.read().strip())
         assert child.wait(60) == 0
-    assert sorted(answers) == ["['0001']", "[]", "[]"]
+    assert sorted(answers) == sorted([str(list(migrate.REVISIONS)), "[]", "[]"])
     assert migrate.status(empty_url).state == "current"
 
 
@@ -284,7 +303,7 @@ def test_a_file_with_other_things_in_it_is_copied_first(tmp_path: Path, backups:
     with closing(sqlite3.connect(tmp_path / "wit.db")) as connection:
         connection.execute("CREATE TABLE mine (x)")
         connection.commit()
-    assert migrate.upgrade(f"sqlite:///{tmp_path}/wit.db", backups) == ["0001"]
+    assert migrate.upgrade(f"sqlite:///{tmp_path}/wit.db", backups) == list(migrate.REVISIONS)
     (copy,) = backups.iterdir()
     assert copy.name.startswith("wit-none-")
     assert table_names(f"sqlite:///{copy}") == {"mine"}
@@ -303,7 +322,7 @@ def test_a_migration_may_not_leave_dangling_references(
     )
     with pytest.raises(DatabaseError, match="teams"):
         migrate.upgrade(url, backups)
-    assert migrate.status(url).current == "0001"
+    assert migrate.status(url).current == HEAD
     assert run_sql(url, "SELECT * FROM teams") == []
 
 
@@ -326,7 +345,7 @@ def test_an_upgrade_waits_for_a_writer(
         writer.execute("CREATE TABLE late (x)")
         timer = threading.Timer(0.2, writer.execute, ["COMMIT"])
         timer.start()
-        assert migrate.upgrade(url, backups) == ["0002"]
+        assert migrate.upgrade(url, backups) == [NEXT]
         timer.join()
     (copy,) = backups.iterdir()
     assert "late" in table_names(f"sqlite:///{copy}")

@@ -126,6 +126,20 @@ def test_a_long_transaction_makes_others_fail_not_hang(run: Run, sqlite: Databas
     run(scenario())
 
 
+def test_quick_reads_need_no_thread(run: Run, sqlite: Database) -> None:
+    found = select(organizations).where(organizations.c.name == "a")
+
+    async def check() -> tuple[bool, bool]:
+        await add(sqlite, "a")
+        quick = Deferred.fromCoroutine(sqlite.fetch_one(found.execution_options(quick=True)))
+        other = Deferred.fromCoroutine(sqlite.fetch_one(found))
+        at_once = quick.called, other.called
+        assert await quick == await other
+        return at_once
+
+    assert run(check()) == (True, False)
+
+
 def test_writers_get_their_turn_in_order(run: Run, sqlite: Database) -> None:
     async def scenario() -> None:
         order: list[int] = []

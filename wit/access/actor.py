@@ -6,18 +6,73 @@ import enum
 
 import attrs
 
-SCOPES = frozenset(
-    {
-        "repo:read",
-        "repo:write",
-        "repo:admin",
-        "user:read",
-        "user:write",
-        "packages:read",
-        "packages:write",
-    }
+TOKEN_SCOPES = (
+    "repo:read",
+    "repo:write",
+    "repo:admin",
+    "user:read",
+    "user:write",
+    "packages:read",
+    "packages:write",
 )
-"""Scopes of personal access tokens (contract, auth.md). None implies another."""
+"""Scopes of personal access tokens (contract, auth.md). None implies another of these."""
+
+OAUTH_SCOPES = (
+    "user:read",
+    "user:email",
+    "repo:read",
+    "repo:write",
+    "repo:admin",
+    "org:read",
+    "org:write",
+    "workflow:read",
+    "workflow:write",
+    "issue:read",
+    "issue:write",
+    "pull:read",
+    "pull:write",
+    "webhook:read",
+    "webhook:write",
+)
+"""Scopes that an OAuth app can be granted (contract, auth.md)."""
+
+SCOPES = frozenset((*TOKEN_SCOPES, *OAUTH_SCOPES))
+"""Everything that a procedure may ask for."""
+
+_PARTS = {
+    "repo:read": ("issue:read", "pull:read", "workflow:read"),
+    "repo:write": ("issue:write", "pull:write", "workflow:write"),
+    "repo:admin": ("webhook:read", "webhook:write"),
+}
+"""What belongs to a repository, and so is in the scope of the repository."""
+
+_TOKEN_PARTS = {"user:read": ("user:email", "org:read"), "user:write": ("org:write",)}
+"""Personal access tokens have no scopes for these; they are the user's own affairs."""
+
+_LOWER = {
+    "repo:admin": ("repo:write", "repo:read"),
+    "repo:write": ("repo:read",),
+    "org:write": ("org:read",),
+    "issue:write": ("issue:read",),
+    "pull:write": ("pull:read",),
+    "workflow:write": ("workflow:read",),
+    "webhook:write": ("webhook:read",),
+}
+"""With an OAuth token a scope of at least the level will do."""
+
+
+def token_scopes(granted: frozenset[str]) -> frozenset[str]:
+    """What a personal access token with the scopes ``granted`` may do."""
+    return _with(_with(granted, _PARTS), _TOKEN_PARTS)
+
+
+def oauth_scopes(granted: frozenset[str]) -> frozenset[str]:
+    """What an OAuth token with the scopes ``granted`` may do."""
+    return _with(_with(granted, _LOWER), _PARTS)
+
+
+def _with(scopes: frozenset[str], parts: dict[str, tuple[str, ...]]) -> frozenset[str]:
+    return scopes.union(*(parts.get(scope, ()) for scope in scopes))
 
 
 class Origin(enum.Enum):
@@ -26,6 +81,7 @@ class Origin(enum.Enum):
     ANONYMOUS = "anonymous"
     PASSWORD = "password"  # noqa: S105
     TOKEN = "token"  # noqa: S105
+    OAUTH = "oauth"
     SESSION = "session"
     SSH_KEY = "ssh-key"
     CLI = "cli"
@@ -36,7 +92,8 @@ class Actor:
     """The one who asks.
 
     ``scopes`` is None for credentials that carry the user's whole power (password, session, SSH
-    key) and a set for tokens. ``credential_id`` names the token's or key's row.
+    key) and a set for tokens. ``credential_id`` names the row of the token, key or session.
+    ``is_admin`` and ``is_superadmin`` are false for credentials that do not carry that power.
     """
 
     user_id: str | None
@@ -45,6 +102,7 @@ class Actor:
     is_admin: bool = False
     scopes: frozenset[str] | None = None
     credential_id: str | None = None
+    is_superadmin: bool = False
 
     @property
     def anonymous(self) -> bool:
@@ -64,8 +122,18 @@ class Level(enum.IntEnum):
     READ = 1
     WRITE = 2
     ADMIN = 3
+    OWNER = 4
+    """Deleting it, giving it away: its owner, or an owner of the organization that owns it."""
 
     @property
     def scope(self) -> str:
         """The token scope that an act of this level needs."""
-        return f"repo:{self.name.lower()}"
+        return f"repo:{min(self, Level.ADMIN).name.lower()}"
+
+
+class OrgRole(enum.IntEnum):
+    """A member's role in an organization; each contains those below it."""
+
+    MEMBER = 1
+    ADMIN = 2
+    OWNER = 3

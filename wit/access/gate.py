@@ -1,9 +1,10 @@
 """The one gate: who may do what with which repository, asked by every protocol.
 
 The rules are the contract's "intended rule set" (auth.md): a public repository is readable by
-everybody; its owner has admin; a collaborator the level of its row; of the repositories of an
-organization, owners have admin, admins write and members read. A token additionally needs the
-scope of the level, but to read what is public. Teams grant nothing.
+everybody; its owner owns it; a collaborator the level of its row; of the repositories of an
+organization, owners own, admins write and members read; a team gives its members the level of its
+grant. A token additionally needs the scope of the level, but to read what is public. The table of
+all this is in docs/security.md.
 
 Private means invisible: whoever may not read a repository gets the answer that a missing one
 gives. Both answers come out of one statement and one function, so they cannot drift apart.
@@ -14,11 +15,30 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-from sqlalchemy import ColumnElement, Select, and_, bindparam, false, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    or_,
+    select,
+    tuple_,
+)
 
 from wit.access.actor import Actor, Level, Origin
 from wit.db.port import Database, Row
-from wit.db.tables import collaborators, namespaces, org_members, repositories
+from wit.db.tables import (
+    collaborators,
+    namespaces,
+    org_members,
+    repositories,
+    team_members,
+    team_repositories,
+    teams,
+)
 from wit.errors import Forbidden, Invalid, NotFound, Unauthorized
 from wit.git.names import RepoName, check_owner, check_repo
 
@@ -38,8 +58,24 @@ _LEVELS = {
 _ORG_LEVELS = {
     "member": Level.READ,
     "admin": Level.WRITE,
-    "owner": Level.ADMIN,
+    "owner": Level.OWNER,
 }
+
+_by_team = team_repositories.c.permission
+_team_level = (
+    select(func.max(case((_by_team == "admin", 3), (_by_team == "write", 2), else_=1)))
+    .join_from(
+        team_repositories, team_members, team_members.c.team_id == team_repositories.c.team_id
+    )
+    .join(teams, teams.c.id == team_repositories.c.team_id)
+    .where(team_repositories.c.repo_id == repositories.c.id)
+    .where(teams.c.org_id == repositories.c.owner_id)
+    .where(team_members.c.user_id == bindparam("user"))
+    .correlate(repositories)
+    .scalar_subquery()
+)
+"""The highest Level that a team gives the user, or null; teams of whoever owns it, not of owners
+before."""
 
 _owner_key = namespaces.c.name_key.label("owner_key")
 _WITH_RIGHTS = (
@@ -49,6 +85,7 @@ _WITH_RIGHTS = (
         _owner_key,
         collaborators.c.permission.label("_permission"),
         org_members.c.role.label("_org_role"),
+        _team_level.label("_team_level"),
     )
     .join_from(repositories, namespaces, namespaces.c.owner_id == repositories.c.owner_id)
     .join(
@@ -70,14 +107,15 @@ _WITH_RIGHTS = (
 )
 _BY_NAME = _WITH_RIGHTS.where(
     namespaces.c.name_key == bindparam("owner"), repositories.c.name_key == bindparam("name")
-)
-_BY_ID = _WITH_RIGHTS.where(repositories.c.id == bindparam("id"))
+).execution_options(quick=True)
+_BY_ID = _WITH_RIGHTS.where(repositories.c.id == bindparam("id")).execution_options(quick=True)
 
 _PUBLIC = repositories.c.is_private == false()
 _MINE = or_(
     repositories.c.owner_id == bindparam("user"),
     collaborators.c.user_id.is_not(None),
     org_members.c.user_id.is_not(None),
+    _team_level.is_not(None),
 )
 
 
@@ -134,6 +172,11 @@ class Gate:
         )
         return _judge(actor, found, needed)
 
+    async def repository_by_id(self, actor: Actor, repo_id: str, needed: Level) -> Row:
+        """As :meth:`repository`, for callers who know the id."""
+        found = await self._db.fetch_one(_BY_ID, id=repo_id, user=actor.user_id or _NOBODY)
+        return _judge(actor, found, needed)
+
     async def level(self, actor: Actor, repo: Row) -> Level:
         """The highest level that ``actor`` has with a repository; NONE if it is gone."""
         found = await self._db.fetch_one(_BY_ID, id=repo["id"], user=actor.user_id or _NOBODY)
@@ -172,8 +215,9 @@ def _granted(actor: Actor, found: Row) -> Level:
     if actor.origin is Origin.CLI or (
         actor.user_id is not None and found["owner_id"] == actor.user_id
     ):
-        level = Level.ADMIN
+        level = Level.OWNER
     level = max(level, _LEVELS.get(found["_permission"], Level.NONE))
+    level = max(level, Level(found["_team_level"] or Level.NONE))
     return max(level, _ORG_LEVELS.get(found["_org_role"], Level.NONE))
 
 
@@ -185,7 +229,7 @@ def _in_scope(actor: Actor, found: Row, level: Level) -> bool:
 def _effective(actor: Actor, found: Row, granted: Level) -> Level:
     usable = (
         level
-        for level in (Level.ADMIN, Level.WRITE, Level.READ)
+        for level in (Level.OWNER, Level.ADMIN, Level.WRITE, Level.READ)
         if level <= granted and _in_scope(actor, found, level)
     )
     return next(usable, Level.NONE)

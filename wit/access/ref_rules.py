@@ -77,6 +77,8 @@ class UpdateFacts:
     """Another ref, there or just being created, whose name differs by case alone."""
     same_named_branch: bool = False
     """For a tag: there is a branch of that name."""
+    is_merge: bool = False
+    """A pull request is being merged."""
 
 
 def needs_ancestry(ref: bytes, kind: Kind, rules: Rules) -> bool:
@@ -190,7 +192,7 @@ def _protected(facts: UpdateFacts, actor_id: str | None, rules: Rules) -> str | 
             )
         return None
     if any(rule.require_pull_request for rule in covering) and not (
-        is_default and kind is Kind.CREATE
+        facts.is_merge or (is_default and kind is Kind.CREATE)
     ):
         return (
             f"{name} is protected: it changes through pull requests only; "

@@ -42,6 +42,10 @@ class Query:
     def reads(self) -> bool:
         return self.plan.reads
 
+    @property
+    def quick(self) -> bool:
+        return self.plan.quick
+
     def rows(self, description: Iterable[Sequence[Any]], fetched: Iterable[Any]) -> list[Row]:
         """The driver's rows (PEP 249 ``description`` and tuples) as dicts of Python values."""
         return self.plan.rows(description, fetched)
@@ -53,6 +57,7 @@ class Plan:
     def __init__(self, statement: Executable, names: tuple[str, ...], dialect: Dialect) -> None:
         self.statement = statement  # kept alive: its identity is the key of the cache
         self.reads = bool(statement.is_select)
+        self.quick = self.reads and bool(statement.get_execution_options().get("quick"))
         self._dialect = dialect
         element = cast(ClauseElement, statement)
         own = {part.key for part in visitors.iterate(element) if isinstance(part, BindParameter)}
@@ -64,10 +69,16 @@ class Plan:
             self._compiled.post_compile_params or self._compiled.literal_execute_params
         )
         self._in: dict[str, Processor] = {}
+        keys: dict[str, str] = {}
         for bind, name in self._compiled.bind_names.items():
+            keys[name] = bind.key
             processor = bind.type.dialect_impl(dialect).bind_processor(dialect)
             if processor is not None:
                 self._in[name] = processor
+        order = self._compiled.positiontup
+        self._positions: list[tuple[str, Processor | None]] | None = None
+        if order is not None and not self._expands and {keys[name] for name in order} <= set(names):
+            self._positions = [(keys[name], self._in.get(name)) for name in order]
         self._types = _result_types(statement)
         self._out: list[tuple[str, Processor]] | None = None
         self._labels: tuple[str, ...] = ()
@@ -79,7 +90,17 @@ class Plan:
             raise TypeError(f"the statement has no parameter {', '.join(unknown)}")
 
     def query(self, parameters: Mapping[str, Any]) -> Query:
-        """Bind ``parameters``. Raises sqlalchemy.exc.InvalidRequestError if one is missing."""
+        """Bind ``parameters``. Raises sqlalchemy.exc.InvalidRequestError if one is missing.
+
+        Where all values are parameters, by position, there is nothing to ask of SQLAlchemy, whose
+        own way takes longer than a look-up by index.
+        """
+        if self._positions is not None:
+            values = tuple(
+                parameters[name] if process is None else process(parameters[name])
+                for name, process in self._positions
+            )
+            return Query(self._compiled.string, values, self)
         compiled = self._compiled
         if self._expands:
             state = compiled.construct_expanded_state(dict(parameters))
@@ -89,13 +110,13 @@ class Plan:
             processors = self._in
             sql, raw = compiled.string, compiled.construct_params(dict(parameters))
             order = compiled.positiontup
-        values = dict(raw)
+        named = dict(raw)
         for name, processor in processors.items():
-            if name in values:
-                values[name] = processor(values[name])
+            if name in named:
+                named[name] = processor(named[name])
         if order is None:
-            return Query(sql, values, self)
-        return Query(sql, tuple(values[name] for name in order), self)
+            return Query(sql, named, self)
+        return Query(sql, tuple(named[name] for name in order), self)
 
     def rows(self, description: Iterable[Sequence[Any]], fetched: Iterable[Any]) -> list[Row]:
         if self._out is None:

@@ -10,6 +10,9 @@ Statements are SQLAlchemy Core constructs over :mod:`wit.db.tables`, usually mod
         await tx.execute(insert(users), id=..., name=...)
         await tx.execute(insert(namespaces), ...)
 
+A SELECT that finds a few rows by an index may say so: ``.execution_options(quick=True)``. SQLite
+then answers on the reactor, in some ten microseconds, instead of in a thread.
+
 A parameter may be called like a column, in UPDATE too. For ON CONFLICT use
 ``sqlalchemy.dialects.postgresql.insert``: its statements compile for both engines.
 
@@ -22,6 +25,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+import attrs
 from sqlalchemy.sql import Executable
 
 from wit.errors import WitError
@@ -84,6 +88,18 @@ class Connection(Protocol):
         ...
 
 
+@attrs.frozen
+class Pool:
+    """How busy the connections are at this moment."""
+
+    size: int
+    """Connections that are open."""
+    idle: int
+    """Those of them that nobody uses."""
+    waiting: int
+    """Callers who wait for one."""
+
+
 class Database(Connection, Protocol):
     """A pool of connections to one database."""
 
@@ -112,6 +128,8 @@ class Database(Connection, Protocol):
     async def ping(self) -> float:
         """Round-trip time of the simplest query, in milliseconds. Raises DatabaseUnavailable."""
         ...
+
+    def pool(self) -> Pool: ...
 
     def listen(self, channel: str, heard: Callable[[str], object]) -> Callable[[], None]:
         """Call ``heard(payload)`` on the reactor for each notification; returns the way to stop.

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from wit.config import Database as Settings
 from wit.db.compiled import Query, Statements
-from wit.db.port import Connection, DatabaseError, DatabaseUnavailable
+from wit.db.port import Connection, DatabaseError, DatabaseUnavailable, Pool
 from wit.db.postgres_link import PostgresLink, check_dsn, connect
 from wit.db.postgres_listener import Listener
 from wit.db.runner import Link, Result, Runner, Transaction
@@ -100,6 +100,10 @@ class PostgresDatabase(Runner):
         started = self._runtime.reactor.seconds()
         await self.fetch_value(_PING)
         return float((self._runtime.reactor.seconds() - started) * 1000)
+
+    def pool(self) -> Pool:
+        idle = len(self._shelf)
+        return Pool(idle + len(self._held), idle, len(self._permits.waiting))
 
     async def notify(self, channel: str, payload: str = "") -> None:
         async with self._link() as link:

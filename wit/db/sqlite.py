@@ -4,6 +4,10 @@ SQLite in WAL mode lets readers go on while one connection writes. Writes go to 
 order in which they were asked for; a transaction keeps the writer for itself from BEGIN to COMMIT.
 Because that thread does its work in order, a rollback need not be waited for: whatever comes next
 comes after it. That is what makes cancellation simple here.
+
+A way to a thread and back costs more than most look-ups: so those that say so (``quick``, see the
+port) run on the reactor itself, over a connection of their own that waits for nobody. If the file
+is locked just then, they take the way through a reader thread.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from twisted.internet.defer import TimeoutError as DeferTimeout
 from wit.config import Database as Settings
 from wit.db.channels import Channels
 from wit.db.compiled import Query, Statements
-from wit.db.port import Connection, DatabaseUnavailable
+from wit.db.port import Connection, DatabaseUnavailable, Pool
 from wit.db.runner import Result, Runner, Transaction
 from wit.db.sqlite_threads import Threads, connect
 from wit.metrics import Metrics
@@ -46,6 +50,8 @@ class SqliteDatabase(Runner):
             max(1, settings.readers),
             lambda: connect(path, settings.busy_seconds, read_only=True),
         )
+        self._path = path
+        self._here: sqlite3.Connection | None = None
         self._lock = DeferredLock()
         self._channels = Channels()
 
@@ -53,11 +59,15 @@ class SqliteDatabase(Runner):
         try:
             await self._writer.start()
             await self._readers.start()
+            self._here = connect(self._path, 0.0, read_only=True)
         except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
+        if self._here is not None:
+            self._here.close()
+            self._here = None
         await self._readers.stop()
         try:
             await self._take_writer()
@@ -95,6 +105,16 @@ class SqliteDatabase(Runner):
         await self.fetch_value(_PING)
         return float((self._runtime.reactor.seconds() - started) * 1000)
 
+    def pool(self) -> Pool:
+        """Of the readers, and the one writer."""
+        writing = 1 if self._lock.locked else 0
+        reading = self._readers.pending
+        return Pool(
+            size=self._readers.count + 1,
+            idle=max(0, self._readers.count - reading) + 1 - writing,
+            waiting=max(0, reading - self._readers.count) + len(self._lock.waiting),
+        )
+
     async def notify(self, channel: str, payload: str = "") -> None:
         self._runtime.reactor.callLater(0, self._channels.tell, channel, payload)
 
@@ -103,6 +123,11 @@ class SqliteDatabase(Runner):
 
     async def _perform(self, query: Query) -> Result:
         if query.reads:
+            if query.quick and self._here is not None:
+                try:
+                    return _run(self._here, query)
+                except (sqlite3.Error, ValueError, OverflowError):
+                    pass  # a reader thread waits for a lock, and knows how to say what is wrong
             return await self._readers.run(_run, query)
         await self._take_writer()
         try:

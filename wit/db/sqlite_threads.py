@@ -96,17 +96,19 @@ class Threads:
 
     def __init__(self, reactor: Any, count: int, connect: Callable[[], sqlite3.Connection]) -> None:
         self._reactor = reactor
-        self._count = count
+        self.count = count
         self._connect = connect
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._ended: list[Deferred[None]] = []
         self._open = False
+        self.pending = 0
+        """Pieces of work that were handed in and have not ended."""
 
     async def start(self) -> None:
         """Start the threads; returns when all have connected. Raises DatabaseError."""
         self._open = True
         connected: list[Deferred[None]] = []
-        for number in range(self._count):
+        for number in range(self.count):
             began: Deferred[None] = Deferred()
             ended: Deferred[None] = Deferred()
             thread = threading.Thread(
@@ -139,10 +141,16 @@ class Threads:
         """
         done: Deferred[T] = Deferred()
         if self._open:
+            self.pending += 1
+            done.addBoth(self._ended_one)
             self._jobs.put((done, lambda connection: work(connection, *args, **kwargs)))
         else:
             done.errback(DatabaseUnavailable("the database is closed"))
         return done
+
+    def _ended_one(self, result: T) -> T:
+        self.pending -= 1
+        return result
 
     def run_unheard(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Have ``work`` done in its turn, come what may; an error is logged."""
