@@ -205,7 +205,7 @@ def test_a_full_disk_and_a_killed_git_mark_nothing(site: Site, tmp_path: Path) -
 
 
 def test_an_examination_that_is_killed_is_tried_again(site: Site, tmp_path: Path) -> None:
-    """It tells nothing; and housekeeping waits meanwhile."""
+    """It tells nothing."""
     name = new_name()
     work = tmp_path / "work"
     git("init", "-q", str(work))
