@@ -11,10 +11,12 @@ from wit.accounts.credentials import Credentials
 from wit.accounts.last_use import LastUse
 from wit.accounts.organizations import Organizations
 from wit.accounts.passwords import Passwords
+from wit.accounts.signing import Signer
 from wit.accounts.ssh_keys import KeyManager
 from wit.accounts.tokens import Tokens
 from wit.accounts.users import Users
 from wit.db.port import Database
+from wit.oauth.tokens import OAuthTokens
 from wit.runtime import Runtime
 
 
@@ -48,8 +50,24 @@ def make_accounts(db: Database, runtime: Runtime) -> Accounts:
         tokens=tokens,
         keys=keys,
         organizations=Organizations(db, runtime),
-        credentials=Credentials(db, runtime, passwords, tokens, keys, failures_per_minute=5),
+        credentials=Credentials(
+            db,
+            runtime,
+            passwords,
+            tokens,
+            keys,
+            signer=Signer("s" * 32),
+            oauth=OAuthTokens(db, runtime, last_use),
+            failures_per_minute=5,
+        ),
     )
+
+
+@pytest.fixture
+def world(database: Database, runtime: Runtime) -> Any:
+    from tests.accounts.identity import make_world
+
+    return make_world(database, runtime)
 
 
 @pytest.fixture

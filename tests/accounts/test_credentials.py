@@ -11,13 +11,15 @@ from twisted.internet.defer import Deferred, DeferredList
 
 from tests.accounts.conftest import Accounts, make_accounts
 from tests.accounts.test_ssh_keys import new_key
-from wit.access.actor import Origin
+from wit.access.actor import Origin, token_scopes
 from wit.accounts.credentials import Credentials, cli_actor
 from wit.accounts.passwords import Check, Passwords
 from wit.accounts.public_keys import parse_public_key
+from wit.accounts.signing import Signer
 from wit.db.port import Database
 from wit.db.tables import account_credentials, sessions, ssh_keys, tokens
 from wit.errors import Forbidden, RateLimited, Unauthorized
+from wit.oauth.tokens import OAuthTokens
 from wit.runtime import Runtime, utc_now
 
 HERE = "192.0.2.1"
@@ -81,7 +83,7 @@ def test_tokens_as_password_or_as_name(accounts: Accounts, run, ada) -> None:
         actor = basic(accounts, run, username, password)
         assert actor.user_id == ada["id"]
         assert actor.origin is Origin.TOKEN
-        assert actor.scopes == {"repo:read"}
+        assert actor.scopes == token_scopes(frozenset({"repo:read"}))
         assert actor.credential_id == row["id"]
     for username in ("bob", "BOB", "bob@example.org"):
         with pytest.raises(Unauthorized, match="another user"):
@@ -96,7 +98,9 @@ def test_tokens_as_password_or_as_name(accounts: Accounts, run, ada) -> None:
 def test_bearer_token(accounts: Accounts, run, ada) -> None:
     _, secret = run(accounts.tokens.create(ada["id"], "ci", ["repo:read", "repo:write"]))
     actor = run(accounts.credentials.bearer(secret))
-    assert (actor.user_id, actor.scopes) == (ada["id"], {"repo:read", "repo:write"})
+    assert actor.user_id == ada["id"]
+    assert actor.scopes == token_scopes(frozenset({"repo:read", "repo:write"}))
+    assert actor.has_scope("issue:write") and not actor.has_scope("repo:admin")
     for wrong in ("", "wit_" + "1" * 40, "x" * 32, "\ud800", "wit_oauth_" + "0" * 40):
         with pytest.raises(Unauthorized):
             run(accounts.credentials.bearer(wrong))
@@ -248,6 +252,8 @@ def test_many_guesses_at_once_gain_nothing(accounts: Accounts, run, ada) -> None
         Together(accounts.runtime, len(guesses)),
         accounts.tokens,
         accounts.keys,
+        signer=Signer("s" * 32),
+        oauth=OAuthTokens(accounts.db, accounts.runtime, accounts.last_use),
         failures_per_minute=5,
     )
 
@@ -278,14 +284,22 @@ def test_many_right_ones_at_once_are_all_let_in(accounts: Accounts, run, ada) ->
 
 
 def test_who_is_an_administrator(accounts: Accounts, run, ada) -> None:
-    run(accounts.users.set_role(ada["id"], "admin"))
     _, weak = run(accounts.tokens.create(ada["id"], "ci", ["repo:read", "repo:write"]))
     _, strong = run(accounts.tokens.create(ada["id"], "ops", ["repo:admin"]))
-    assert basic(accounts, run, "ada", PASSWORD).is_admin
-    assert not basic(accounts, run, "ada", weak).is_admin
-    assert basic(accounts, run, "ada", strong).is_admin
+    for role, powers in [
+        ("user", (False, False)),
+        ("admin", (True, False)),
+        ("superadmin", (True, True)),
+    ]:
+        run(accounts.users.set_role(ada["id"], role))
+        for credential in (PASSWORD, strong):
+            actor = basic(accounts, run, "ada", credential)
+            assert (actor.is_admin, actor.is_superadmin) == powers
+        actor = basic(accounts, run, "ada", weak)
+        assert (actor.is_admin, actor.is_superadmin) == (False, False)
     actor = cli_actor()
-    assert actor.is_admin and not actor.anonymous and actor.origin is Origin.CLI
+    assert actor.is_admin and actor.is_superadmin
+    assert not actor.anonymous and actor.origin is Origin.CLI
 
 
 def test_token_use_is_noted(accounts: Accounts, run, ada) -> None:

@@ -61,7 +61,7 @@ def test_limit_and_titles(accounts: Accounts, run) -> None:
     assert row["title"] == "c" * 100
     row = run(accounts.keys.add(user["id"], new_key("comment"), "work"))
     assert row["title"] == "work"
-    with pytest.raises(Conflict, match="at most 3 SSH keys"):
+    with pytest.raises(Invalid, match="at most 3 SSH keys"):
         run(accounts.keys.add(user["id"], new_key()))
     run(accounts.keys.remove(user["id"], row["id"]))
     for title in ("x" * 101, "a\nb"):

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from wit.accounts.throttle import MAX_KEYS, Throttle, address_group
+from wit.accounts.throttle import MAX_KEYS, Throttle
+from wit.addresses import address_group
 from wit.errors import RateLimited
 from wit.runtime import Runtime
 

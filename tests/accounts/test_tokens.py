@@ -11,7 +11,7 @@ from sqlalchemy import select
 from tests.accounts.conftest import Accounts, make_accounts
 from wit.db.port import Database
 from wit.db.tables import tokens
-from wit.errors import Conflict, Invalid, NotFound
+from wit.errors import Invalid, NotFound
 from wit.runtime import Runtime, utc_now
 
 
@@ -73,7 +73,7 @@ def test_invalid_tokens_are_refused(accounts: Accounts, run, name, scopes, days)
 def test_the_limit_is_per_user(accounts: Accounts, run) -> None:
     ada, bob = run(accounts.user("ada")), run(accounts.user("bob"))
     made = [run(accounts.tokens.create(ada["id"], f"t{n}", ["repo:read"]))[0] for n in range(3)]
-    with pytest.raises(Conflict, match="at most 3 tokens"):
+    with pytest.raises(Invalid, match="at most 3 tokens"):
         run(accounts.tokens.create(ada["id"], "one more", ["repo:read"]))
     run(accounts.tokens.create(bob["id"], "his", ["repo:read"]))
     run(accounts.tokens.remove(ada["id"], made[0]["id"]))

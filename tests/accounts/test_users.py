@@ -91,6 +91,13 @@ def test_pages_follow_each_other(accounts: Accounts, run) -> None:
 def test_role_suspension_and_password_change(accounts: Accounts, run) -> None:
     user = run(accounts.user("ada"))
     run(accounts.users.set_role(user["id"], "superadmin"))
+    for attempt in (
+        accounts.users.suspend(user["id"], "unpaid bills"),
+        accounts.users.set_role(user["id"], "admin"),
+    ):
+        with pytest.raises(Invalid, match="last superadmin"):
+            run(attempt)
+    run(accounts.users.set_role(run(accounts.user("bob"))["id"], "superadmin"))
     run(accounts.users.suspend(user["id"], "unpaid bills"))
     row = run(accounts.users.get(user["id"]))
     assert (row["role"], row["suspended"]) == ("superadmin", True)

@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from wit.db.port import Database, DatabaseError
-from wit.db.tables import ssh_keys, tokens
+from wit.db.tables import oauth_access_tokens, ssh_keys, tokens
 from wit.runtime import Runtime
 
 _log = Logger()
@@ -37,16 +37,18 @@ def _mark_used(table: Table) -> Executable:
 
 _TOKEN_USED = _mark_used(tokens)
 _KEY_USED = _mark_used(ssh_keys)
+_OAUTH_TOKEN_USED = _mark_used(oauth_access_tokens)
 
 
 class LastUse:
-    """Collects last-use times of tokens and SSH keys."""
+    """Collects last-use times of tokens of both kinds and of SSH keys."""
 
     def __init__(self, db: Database, runtime: Runtime) -> None:
         self._db = db
         self._runtime = runtime
         self._tokens: dict[str, datetime] = {}
         self._keys: dict[str, datetime] = {}
+        self._oauth_tokens: dict[str, datetime] = {}
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._flush_or_log()))
         self._loop.clock = runtime.reactor
         self._ended: Deferred[LoopingCall] | None = None
@@ -58,6 +60,10 @@ class LastUse:
     def key(self, key_id: str) -> None:
         """The SSH key with this id was used now."""
         self._note(self._keys, key_id)
+
+    def oauth_token(self, token_id: str) -> None:
+        """The access token with this id was used now."""
+        self._note(self._oauth_tokens, token_id)
 
     def _note(self, noted: dict[str, datetime], row_id: str) -> None:
         if row_id in noted or len(noted) < MAX_PENDING:
@@ -79,10 +85,13 @@ class LastUse:
         """Write what is noted now. Raises DatabaseError; what it was writing is then forgotten."""
         tokens_used, self._tokens = self._tokens, {}
         keys_used, self._keys = self._keys, {}
+        oauth_used, self._oauth_tokens = self._oauth_tokens, {}
         if tokens_used:
             await self._db.execute_many(_TOKEN_USED, _rows(tokens_used))
         if keys_used:
             await self._db.execute_many(_KEY_USED, _rows(keys_used))
+        if oauth_used:
+            await self._db.execute_many(_OAUTH_TOKEN_USED, _rows(oauth_used))
 
     async def _flush_or_log(self) -> None:
         try:

@@ -1,88 +1,134 @@
-"""Organizations with their members and teams. Their names and those of users are one space."""
+"""Organizations with their members. Their names and those of users are one space."""
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from collections.abc import Mapping
+from typing import Any
 
+from sqlalchemy import bindparam, delete, exists, func, insert, select, update
+
+from wit.access.actor import OrgRole
+from wit.accounts.texts import check_texts
 from wit.db.port import Connection, Database, ForeignKeyViolation, Row, UniqueViolation
+from wit.db.search import contains, pattern
 from wit.db.tables import (
     namespaces,
     org_members,
     organizations,
+    repositories,
     team_members,
     teams,
     users,
 )
-from wit.errors import Conflict, Invalid, NotFound
+from wit.errors import Conflict, Forbidden, Invalid, NotFound
 from wit.git.names import check_new_owner
 from wit.runtime import Runtime
 
 ROLES = ("member", "admin", "owner")
+MAX_PAGE = 1000
+
+LIMITS: Mapping[str, int] = {
+    "display_name": 100,
+    "description": 500,
+    "avatar_url": 500,
+    "website": 255,
+    "location": 100,
+}
+"""Characters of what an organization says about itself."""
 
 _BY_NAME = (
     select(organizations)
     .join_from(namespaces, organizations, namespaces.c.owner_id == organizations.c.id)
     .where(namespaces.c.name_key == bindparam("key"))
 )
+_BY_ID = select(organizations).where(organizations.c.id == bindparam("org"))
 _LOCK = select(organizations.c.id).where(organizations.c.id == bindparam("org")).with_for_update()
+_SEARCH = (
+    select(organizations)
+    .where(contains("pattern", organizations.c.name, organizations.c.display_name))
+    .order_by(func.lower(organizations.c.name))
+    .limit(bindparam("count"))
+)
+_OF_USER = (
+    select(organizations, org_members.c.role, org_members.c.created_at.label("joined_at"))
+    .join_from(org_members, organizations)
+    .where(org_members.c.user_id == bindparam("user"))
+    .order_by(func.lower(organizations.c.name))
+    .limit(bindparam("count"))
+    .offset(bindparam("skip"))
+)
 _MEMBERS = (
-    select(users.c.id, users.c.username, users.c.name, org_members.c.role)
+    select(
+        users.c.id,
+        users.c.username,
+        users.c.name,
+        users.c.avatar_url,
+        org_members.c.role,
+        org_members.c.created_at.label("joined_at"),
+    )
     .join_from(org_members, users)
     .where(org_members.c.org_id == bindparam("org"))
     .order_by(users.c.username)
+    .limit(bindparam("count"))
+    .offset(bindparam("skip"))
 )
-_ROLE = select(org_members.c.role).where(
-    org_members.c.org_id == bindparam("org"), org_members.c.user_id == bindparam("user")
+_of_member = (org_members.c.org_id == bindparam("org")) & (
+    org_members.c.user_id == bindparam("user")
 )
+_MEMBER = select(org_members).where(_of_member)
 _OWNERS = (
     select(func.count())
     .select_from(org_members)
     .where(org_members.c.org_id == bindparam("org"), org_members.c.role == "owner")
 )
-_SET_ROLE = (
-    update(org_members)
-    .where(org_members.c.org_id == bindparam("org"), org_members.c.user_id == bindparam("user"))
-    .values(role=bindparam("new_role"))
-)
-_REMOVE = delete(org_members).where(
-    org_members.c.org_id == bindparam("org"), org_members.c.user_id == bindparam("user")
-)
+_SET_ROLE = update(org_members).where(_of_member).values(role=bindparam("new_role"))
+_REMOVE = delete(org_members).where(_of_member)
 _org_teams = select(teams.c.id).where(teams.c.org_id == bindparam("org"))
 _LEAVE_TEAMS = delete(team_members).where(
     team_members.c.user_id == bindparam("user"), team_members.c.team_id.in_(_org_teams)
 )
-_TEAMS = select(teams).where(teams.c.org_id == bindparam("org")).order_by(teams.c.name)
-_TEAM = select(teams).where(teams.c.org_id == bindparam("org"), teams.c.id == bindparam("team"))
-_DELETE_TEAM = delete(teams).where(
-    teams.c.org_id == bindparam("org"), teams.c.id == bindparam("team")
+_OWNS_REPOSITORY = select(exists().where(repositories.c.owner_id == bindparam("org")))
+_LOCK_NAMESPACE = (
+    select(namespaces.c.name_key).where(namespaces.c.owner_id == bindparam("org")).with_for_update()
 )
-_TEAM_MEMBERS = (
-    select(users.c.id, users.c.username, users.c.name)
-    .join_from(team_members, users)
-    .where(team_members.c.team_id == bindparam("team"))
-    .order_by(users.c.username)
-)
-_LEAVE_TEAM = delete(team_members).where(
-    team_members.c.team_id == bindparam("team"), team_members.c.user_id == bindparam("user")
-)
+_DELETE_NAMESPACE = delete(namespaces).where(namespaces.c.owner_id == bindparam("org"))
+_DELETE = delete(organizations).where(organizations.c.id == bindparam("org"))
 
 
-def _check_role(role: str) -> str:
+def _check_role(role: str) -> OrgRole:
     if role not in ROLES:
         raise Invalid(f"{role[:40]!r} is not a role in an organization; use {', '.join(ROLES)}")
-    return role
+    return OrgRole[role.upper()]
+
+
+def check_about(changes: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Columns of :data:`LIMITS` as they are stored. Raises Invalid."""
+    return check_texts(changes, LIMITS, lines={"display_name"}, addresses={"avatar_url", "website"})
 
 
 class Organizations:
-    """Rules: an organization always has an owner; a team holds members of its organization."""
+    """Rules: an organization always has an owner; nobody gives or takes more than they have.
+
+    ``by`` is the role of whoever acts, as the gate has found it.
+    """
 
     def __init__(self, db: Database, runtime: Runtime) -> None:
         self._db = db
         self._runtime = runtime
 
-    async def create(self, name: str, owner_id: str, display_name: str | None = None) -> Row:
-        """A new organization with ``owner_id`` as its owner. Raises Invalid, Conflict, NotFound."""
+    async def create(
+        self,
+        name: str,
+        owner_id: str,
+        display_name: str | None = None,
+        about: Mapping[str, str | None] = {},
+    ) -> Row:
+        """A new organization with ``owner_id`` as its owner; ``about``: columns of LIMITS.
+
+        Raises Invalid, Conflict, NotFound.
+        """
         check_new_owner(name)
+        values = check_about({**about, "display_name": display_name or name})
         org_id = self._runtime.new_id()
         now = self._runtime.now()
         try:
@@ -98,9 +144,9 @@ class Organizations:
                     insert(organizations),
                     id=org_id,
                     name=name,
-                    display_name=display_name or name,
                     created_at=now,
                     updated_at=now,
+                    **values,
                 )
                 await self._insert_member(tx, org_id, owner_id, "owner")
         except UniqueViolation:
@@ -116,32 +162,91 @@ class Organizations:
             raise NotFound(f"there is no organization {name[:40]!r}")
         return row
 
-    async def members(self, org_id: str) -> list[Row]:
-        """Rows of id, username, name and role, by user name."""
-        return await self._db.fetch_all(_MEMBERS, org=org_id)
+    async def by_id(self, org_id: str) -> Row:
+        """Raises NotFound."""
+        row = await self._db.fetch_one(_BY_ID, org=org_id)
+        if row is None:
+            raise NotFound("organization not found")
+        return row
 
-    async def add_member(self, org_id: str, user_id: str, role: str = "member") -> None:
-        """Raises Invalid, NotFound; Conflict if the user is a member already."""
-        _check_role(role)
+    async def search(self, text: str, limit: int = 20) -> list[Row]:
+        """Those with ``text`` in a name, in any case, by name."""
+        return await self._db.fetch_all(_SEARCH, pattern=pattern(text), count=limit)
+
+    async def of_user(self, user_id: str, limit: int = MAX_PAGE, offset: int = 0) -> list[Row]:
+        """By name; rows of organizations with the user's ``role`` and ``joined_at``."""
+        return await self._db.fetch_all(_OF_USER, user=user_id, count=limit, skip=offset)
+
+    async def update(self, org_id: str, changes: Mapping[str, str | None]) -> Row:
+        """Change columns of LIMITS; nothing, or "", clears one. Raises Invalid, NotFound."""
+        values: dict[str, Any] = {**check_about(changes), "updated_at": self._runtime.now()}
+        statement = update(organizations).where(organizations.c.id == org_id).values(**values)
+        await self._db.execute(statement)
+        return await self.by_id(org_id)
+
+    async def delete(self, org_id: str) -> None:
+        """Remove it with its members and teams.
+
+        Raises NotFound; Conflict while it owns repositories, which would belong to nobody.
+        """
+        async with self._db.transaction() as tx:
+            if await tx.fetch_value(_LOCK_NAMESPACE, org=org_id) is None:
+                raise NotFound("organization not found")
+            if await tx.fetch_value(_OWNS_REPOSITORY, org=org_id):
+                raise Conflict(
+                    "this organization still owns repositories: transfer or delete them first"
+                )
+            await tx.execute(_DELETE_NAMESPACE, org=org_id)
+            await tx.execute(_DELETE, org=org_id)
+
+    # Members
+
+    async def members(self, org_id: str, limit: int = MAX_PAGE, offset: int = 0) -> list[Row]:
+        """Rows of id, username, name, avatar_url, role and joined_at, by user name."""
+        return await self._db.fetch_all(_MEMBERS, org=org_id, count=limit, skip=offset)
+
+    async def member(self, org_id: str, user_id: str) -> Row | None:
+        """The row of a membership."""
+        return await self._db.fetch_one(_MEMBER, org=org_id, user=user_id)
+
+    async def add_member(
+        self, org_id: str, user_id: str, role: str = "member", *, by: OrgRole = OrgRole.OWNER
+    ) -> Row:
+        """The new membership.
+
+        Raises Invalid, NotFound; Conflict if the user is a member already; Forbidden for a role
+        above ``by``.
+        """
+        if _check_role(role) > by:
+            raise Forbidden("only an owner of the organization can make another owner")
         try:
             async with self._db.transaction() as tx:
                 await self._insert_member(tx, org_id, user_id, role)
+                return await self._member(tx, org_id, user_id)
         except UniqueViolation:
             raise Conflict("this user is a member already") from None
         except ForeignKeyViolation:
             raise NotFound("user or organization not found") from None
 
-    async def set_role(self, org_id: str, user_id: str, role: str) -> None:
-        """Raises Invalid; NotFound if not a member; Conflict for the last owner."""
+    async def set_role(self, org_id: str, user_id: str, role: str) -> Row:
+        """The changed membership. Raises Invalid, also for the last owner; NotFound."""
         _check_role(role)
         async with self._db.transaction() as tx:
             await self._may_lose_role(tx, org_id, user_id, keeps_owner=role == "owner")
             await tx.execute(_SET_ROLE, org=org_id, user=user_id, new_role=role)
+            return await self._member(tx, org_id, user_id)
 
-    async def remove_member(self, org_id: str, user_id: str) -> None:
-        """Out of the organization and its teams. NotFound if no member; Conflict: last owner."""
+    async def remove_member(
+        self, org_id: str, user_id: str, *, by: OrgRole = OrgRole.OWNER
+    ) -> None:
+        """Out of the organization and its teams.
+
+        Raises NotFound if no member; Invalid for the last owner; Forbidden for one above ``by``.
+        """
         async with self._db.transaction() as tx:
-            await self._may_lose_role(tx, org_id, user_id, keeps_owner=False)
+            role = await self._may_lose_role(tx, org_id, user_id, keeps_owner=False)
+            if role > by:
+                raise Forbidden("only an owner of the organization can remove an owner")
             await tx.execute(_LEAVE_TEAMS, org=org_id, user=user_id)
             await tx.execute(_REMOVE, org=org_id, user=user_id)
 
@@ -154,79 +259,22 @@ class Organizations:
             created_at=self._runtime.now(),
         )
 
-    async def _may_lose_role(
-        self, tx: Connection, org_id: str, user_id: str, keeps_owner: bool
-    ) -> None:
-        """Under a lock on the organization, so that two owners cannot demote each other at once."""
-        await tx.fetch_value(_LOCK, org=org_id)
-        role = await tx.fetch_value(_ROLE, org=org_id, user=user_id)
-        if role is None:
-            raise NotFound("this user is not a member of the organization")
-        if role == "owner" and not keeps_owner and await tx.fetch_value(_OWNERS, org=org_id) == 1:
-            raise Conflict("this is the organization's last owner: make another one first")
-
-    async def teams(self, org_id: str) -> list[Row]:
-        """By name."""
-        return await self._db.fetch_all(_TEAMS, org=org_id)
-
-    async def create_team(self, org_id: str, name: str, description: str | None = None) -> Row:
-        """Raises Invalid, Conflict, NotFound."""
-        name = name.strip()
-        if not 1 <= len(name) <= 100 or not name.isprintable():
-            raise Invalid("a team's name is one line of 1 to 100 characters")
-        team_id = self._runtime.new_id()
-        try:
-            await self._db.execute(
-                insert(teams),
-                id=team_id,
-                org_id=org_id,
-                name=name,
-                description=description,
-                created_at=self._runtime.now(),
-            )
-        except UniqueViolation:
-            raise Conflict(f"the organization has a team {name!r} already") from None
-        except ForeignKeyViolation:
-            raise NotFound("organization not found") from None
-        return await self.team(org_id, team_id)
-
-    async def team(self, org_id: str, team_id: str) -> Row:
-        """Raises NotFound, also for another organization's team."""
-        row = await self._db.fetch_one(_TEAM, org=org_id, team=team_id)
+    async def _member(self, tx: Connection, org_id: str, user_id: str) -> Row:
+        row = await tx.fetch_one(_MEMBER, org=org_id, user=user_id)
         if row is None:
-            raise NotFound("team not found")
+            raise NotFound("this user is not a member of the organization")
         return row
 
-    async def delete_team(self, org_id: str, team_id: str) -> None:
-        """Raises NotFound, also for another organization's team."""
-        if not await self._db.execute(_DELETE_TEAM, org=org_id, team=team_id):
-            raise NotFound("team not found")
+    async def _may_lose_role(
+        self, tx: Connection, org_id: str, user_id: str, keeps_owner: bool
+    ) -> OrgRole:
+        """The role so far.
 
-    async def team_members(self, org_id: str, team_id: str) -> list[Row]:
-        """Rows of id, username and name, by user name. Raises NotFound."""
-        await self.team(org_id, team_id)
-        return await self._db.fetch_all(_TEAM_MEMBERS, team=team_id)
-
-    async def add_to_team(self, org_id: str, team_id: str, user_id: str) -> None:
-        """Raises NotFound; Conflict if not a member of the organization, or in the team already."""
-        try:
-            async with self._db.transaction() as tx:
-                await tx.fetch_value(_LOCK, org=org_id)
-                if await tx.fetch_one(_TEAM, org=org_id, team=team_id) is None:
-                    raise NotFound("team not found")
-                if await tx.fetch_value(_ROLE, org=org_id, user=user_id) is None:
-                    raise Conflict("only members of the organization can be in its teams")
-                await tx.execute(
-                    insert(team_members),
-                    team_id=team_id,
-                    user_id=user_id,
-                    created_at=self._runtime.now(),
-                )
-        except UniqueViolation:
-            raise Conflict("this user is in the team already") from None
-
-    async def remove_from_team(self, org_id: str, team_id: str, user_id: str) -> None:
-        """Raises NotFound if the team or the user in it is missing."""
-        await self.team(org_id, team_id)
-        if not await self._db.execute(_LEAVE_TEAM, team=team_id, user=user_id):
-            raise NotFound("this user is not in the team")
+        Under a lock on the organization, so that two owners cannot demote each other at once.
+        """
+        await tx.fetch_value(_LOCK, org=org_id)
+        role = OrgRole[(await self._member(tx, org_id, user_id))["role"].upper()]
+        last = role is OrgRole.OWNER and await tx.fetch_value(_OWNERS, org=org_id) == 1
+        if last and not keeps_owner:
+            raise Invalid("this is the organization's last owner: make another one first")
+        return role

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Table, bindparam, delete, func, select
 
 from wit.db.port import Connection, Database, Row
 from wit.db.tables import users
-from wit.errors import Conflict, NotFound
+from wit.errors import Invalid, NotFound
 
 _LOCK_USER = select(users.c.id).where(users.c.id == bindparam("user")).with_for_update()
 
@@ -56,11 +56,11 @@ class OwnedRows:
 
     async def _check_room(self, tx: Connection, user_id: str) -> None:
         """Whether the user may have one more; the user is locked, so that nobody adds another one
-        before ``tx`` has ended. Raises NotFound if there is no such user, Conflict."""
+        before ``tx`` has ended. Raises NotFound if there is no such user, Invalid."""
         if await tx.fetch_value(_LOCK_USER, user=user_id) is None:
             raise NotFound("user not found")
         if await tx.fetch_value(self._count, user=user_id) >= self._max_per_user:
-            raise Conflict(
+            raise Invalid(
                 f"a user has at most {self._max_per_user} {self._noun}s: "
                 "remove one that is not used"
             )

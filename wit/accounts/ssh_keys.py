@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, insert, select, update
 
 from wit.accounts.last_use import LastUse
 from wit.accounts.owned import OwnedRows
@@ -12,11 +12,19 @@ from wit.db.tables import ssh_keys, users
 from wit.errors import Conflict, Invalid
 from wit.runtime import Runtime
 
+MAX_TITLE = 100
+
 _KEY = [column.label(f"key_{column.name}") for column in ssh_keys.c]
 _BY_FINGERPRINT = (
     select(*users.c, *_KEY)
     .join_from(ssh_keys, users)
     .where(ssh_keys.c.fingerprint == bindparam("fingerprint"))
+    .execution_options(quick=True)
+)
+_RENAME = (
+    update(ssh_keys)
+    .where(ssh_keys.c.id == bindparam("id"), ssh_keys.c.user_id == bindparam("user"))
+    .values(title=bindparam("new_title"))
 )
 
 
@@ -36,7 +44,11 @@ class KeyManager(OwnedRows):
         This proves nothing yet: anybody can offer anybody's public key. Call :meth:`used` when
         the signature has been verified.
         """
-        row = await self._db.fetch_one(_BY_FINGERPRINT, fingerprint=fingerprint(blob))
+        return await self.by_fingerprint(fingerprint(blob))
+
+    async def by_fingerprint(self, text: str) -> tuple[Row, Row] | None:
+        """The user and the key with the fingerprint ``text`` (``SHA256:...``), or None."""
+        row = await self._db.fetch_one(_BY_FINGERPRINT, fingerprint=text)
         if row is None:
             return None
         user = {column.name: row[column.name] for column in users.c}
@@ -49,13 +61,11 @@ class KeyManager(OwnedRows):
     async def add(self, user_id: str, public_key: str, title: str | None = None) -> Row:
         """Add the key of one ``.pub`` line; without a title, its comment is the title.
 
-        Raises Invalid; NotFound if there is no such user; Conflict when the key is known already
-        (without telling whose it is) or the user has too many.
+        Raises Invalid, also when the user has too many; NotFound if there is no such user;
+        Conflict when the key is known already, without telling whose it is.
         """
         key = parse_public_key(public_key)
-        title = (title or key.comment or key.type).strip()[: 100 if title is None else None]
-        if not 1 <= len(title) <= 100 or not title.isprintable():
-            raise Invalid("a key's title is one line of 1 to 100 characters")
+        title = _check_title(title if title is not None else (key.comment or key.type)[:MAX_TITLE])
         key_id = self._runtime.new_id()
         try:
             async with self._db.transaction() as tx:
@@ -73,3 +83,15 @@ class KeyManager(OwnedRows):
         except UniqueViolation:
             raise Conflict("this SSH key is in use already; each key belongs to one user") from None
         return await self.get(user_id, key_id)
+
+    async def rename(self, user_id: str, key_id: str, title: str) -> Row:
+        """Raises Invalid; NotFound, also for another user's key."""
+        await self._db.execute(_RENAME, user=user_id, id=key_id, new_title=_check_title(title))
+        return await self.get(user_id, key_id)
+
+
+def _check_title(title: str) -> str:
+    title = title.strip()
+    if not 1 <= len(title) <= MAX_TITLE or not title.isprintable():
+        raise Invalid(f"a key's title is one line of 1 to {MAX_TITLE} characters")
+    return title

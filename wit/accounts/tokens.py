@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from sqlalchemy import bindparam, insert, select
 
-from wit.access.actor import SCOPES
+from wit.access.actor import TOKEN_SCOPES
 from wit.accounts.last_use import LastUse
 from wit.accounts.owned import OwnedRows
 from wit.db.port import Database, Row
@@ -37,6 +37,7 @@ _BY_HASH = (
     )
     .join_from(tokens, users)
     .where(tokens.c.token_hash == bindparam("hash"))
+    .execution_options(quick=True)
 )
 
 
@@ -65,7 +66,7 @@ class Tokens(OwnedRows):
     ) -> tuple[Row, str]:
         """A new token: its row and its secret.
 
-        Raises Invalid; NotFound if there is no such user; Conflict when it has too many tokens.
+        Raises Invalid, also when the user has too many tokens; NotFound if there is no such user.
         """
         name = name.strip()
         if not 1 <= len(name) <= 100 or not name.isprintable():
@@ -114,8 +115,8 @@ class Tokens(OwnedRows):
 def _check_scopes(scopes: Iterable[str]) -> list[str]:
     wanted = sorted(set(scopes))
     if not wanted:
-        raise Invalid(f"a token needs at least one scope of {', '.join(sorted(SCOPES))}")
+        raise Invalid(f"a token needs at least one scope of {', '.join(TOKEN_SCOPES)}")
     for scope in wanted:
-        if scope not in SCOPES:
-            raise Invalid(f"{scope[:40]!r} is not a scope; use {', '.join(sorted(SCOPES))}")
+        if scope not in TOKEN_SCOPES:
+            raise Invalid(f"{scope[:40]!r} is not a scope; use {', '.join(TOKEN_SCOPES)}")
     return wanted

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import string
-from typing import Any
 
 from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, update
-from sqlalchemy.sql import Executable
 
+from wit.accounts import roles
 from wit.accounts.passwords import Passwords
+from wit.accounts.roles import check_role, lock_user
 from wit.db.port import Connection, Database, Row, UniqueViolation
 from wit.db.tables import (
     account_credentials,
     namespaces,
+    oauth_apps,
     org_members,
     organizations,
     repositories,
@@ -23,14 +24,11 @@ from wit.errors import Conflict, Invalid, NotFound
 from wit.git.names import check_new_owner
 from wit.runtime import Runtime
 
-ROLES = ("user", "admin", "superadmin")
-
 _ALPHANUMERIC = (string.ascii_letters + string.digits).encode()
 _PART = r"[^\s@<>()\[\],;:\"\\/\x00-\x1f\x7f]+"
 _EMAIL = re.compile(f"{_PART}@{_PART}")
 _EMAIL_LENGTH = 254  # RFC 5321, section 4.5.3.1.3, without the angle brackets
 _NAME_LENGTH = 200
-_REASON_LENGTH = 500
 
 _BY_ID = select(users).where(users.c.id == bindparam("id"))
 _BY_USERNAME = select(users).where(users.c.username == bindparam("username"))
@@ -44,8 +42,8 @@ _COUNT = select(func.count()).select_from(users)
 _TAKEN = select(users.c.username, users.c.email).where(
     or_(users.c.username == bindparam("username"), users.c.email == bindparam("email"))
 )
+_EMAIL_TAKEN = select(users.c.id).where(users.c.email == bindparam("email"))
 _NAMESPACE = select(namespaces.c.name).where(namespaces.c.name_key == bindparam("key"))
-_LOCK = select(users).where(users.c.id == bindparam("id")).with_for_update()
 _LOCK_NAMESPACE = (
     select(namespaces.c.name_key).where(namespaces.c.owner_id == bindparam("id")).with_for_update()
 )
@@ -66,21 +64,7 @@ _LAST_OWNER_OF = (
 )
 _DELETE_NAMESPACE = delete(namespaces).where(namespaces.c.owner_id == bindparam("who"))
 _DELETE = delete(users).where(users.c.id == bindparam("who"))
-_SET_ROLE = (
-    update(users)
-    .where(users.c.id == bindparam("who"))
-    .values(role=bindparam("new_role"), updated_at=bindparam("now"))
-)
-_SET_SUSPENSION = (
-    update(users)
-    .where(users.c.id == bindparam("who"))
-    .values(
-        suspended=bindparam("is_suspended"),
-        suspended_at=bindparam("since"),
-        suspended_reason=bindparam("reason"),
-        updated_at=bindparam("now"),
-    )
-)
+_DELETE_APPS = delete(oauth_apps).where(oauth_apps.c.owner_id == bindparam("who"))
 _SET_PASSWORD = (
     update(account_credentials)
     .where(account_credentials.c.user_id == bindparam("who"))
@@ -89,14 +73,19 @@ _SET_PASSWORD = (
 )
 
 
-def random_id(runtime: Runtime) -> str:
-    """32 random characters of [A-Za-z0-9], the form of user, session and account ids."""
+def random_text(runtime: Runtime, length: int) -> str:
+    """So many random characters of [A-Za-z0-9], with almost 6 bits each."""
     text = bytearray()
-    while len(text) < 32:
+    while len(text) < length:
         for byte in runtime.random_bytes(48):
             if byte < 4 * len(_ALPHANUMERIC):  # the rest would make some characters more likely
                 text.append(_ALPHANUMERIC[byte % len(_ALPHANUMERIC)])
-    return text[:32].decode()
+    return text[:length].decode()
+
+
+def random_id(runtime: Runtime) -> str:
+    """32 random characters, the form of user, session and account ids."""
+    return random_text(runtime, 32)
 
 
 def check_email(email: str) -> str:
@@ -105,13 +94,6 @@ def check_email(email: str) -> str:
     if len(email) > _EMAIL_LENGTH or not _EMAIL.fullmatch(email):
         raise Invalid(f"{email[:80]!r} is not an e-mail address")
     return email
-
-
-def check_role(role: str) -> str:
-    """``role`` itself. Raises Invalid."""
-    if role not in ROLES:
-        raise Invalid(f"{role[:40]!r} is not a role; use one of {', '.join(ROLES)}")
-    return role
 
 
 async def insert_user(
@@ -142,6 +124,29 @@ async def insert_user(
         owner_id=user_id,
     )
     return user_id
+
+
+async def insert_password(tx: Connection, runtime: Runtime, user_id: str, stored: str) -> None:
+    """The row that holds the hash ``stored`` of a user who has no password yet."""
+    now = runtime.now()
+    await tx.execute(
+        insert(account_credentials),
+        id=random_id(runtime),
+        account_id=user_id,
+        provider_id="credential",
+        user_id=user_id,
+        password=stored,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+class EmailTaken(Conflict):
+    """Another account has this e-mail address."""
+
+
+class NameTaken(Conflict):
+    """Another account or organization has this name."""
 
 
 class Users:
@@ -175,33 +180,28 @@ class Users:
                     tx, self._runtime, username, email, role=role, name=name
                 )
                 if stored is not None:
-                    await self._insert_password(tx, user_id, stored)
+                    await insert_password(tx, self._runtime, user_id, stored)
         except UniqueViolation:
-            raise await self._taken(username, email) from None
+            raise await self.taken(username, email) from None
         return await self.get(user_id)
 
-    async def _insert_password(self, tx: Connection, user_id: str, stored: str) -> None:
-        now = self._runtime.now()
-        await tx.execute(
-            insert(account_credentials),
-            id=random_id(self._runtime),
-            account_id=user_id,
-            provider_id="credential",
-            user_id=user_id,
-            password=stored,
-            created_at=now,
-            updated_at=now,
-        )
+    async def name_taken(self, username: str) -> bool:
+        """Whether a user or an organization has this name."""
+        return await self._db.fetch_value(_NAMESPACE, key=username.lower()) is not None
 
-    async def _taken(self, username: str, email: str) -> Conflict:
+    async def email_taken(self, email: str) -> bool:
+        return await self._db.fetch_value(_EMAIL_TAKEN, email=email.lower()) is not None
+
+    async def taken(self, username: str, email: str) -> Conflict:
+        """Which of the two made the database refuse a user."""
         rows = await self._db.fetch_all(_TAKEN, username=username.lower(), email=email)
-        name_taken = await self._db.fetch_value(_NAMESPACE, key=username.lower()) is not None
+        name_taken = await self.name_taken(username)
         email_taken = any(row["email"] == email for row in rows)
         if name_taken and email_taken:
-            return Conflict(f"the name {username!r} and the e-mail address {email!r} are taken")
+            return EmailTaken(f"the name {username!r} and the e-mail address {email!r} are taken")
         if email_taken:
-            return Conflict(f"the e-mail address {email!r} is taken")
-        return Conflict(f"the name {username!r} is taken")
+            return EmailTaken(f"the e-mail address {email!r} is taken")
+        return NameTaken(f"the name {username!r} is taken")
 
     async def get(self, user_id: str) -> Row:
         """Raises NotFound."""
@@ -228,30 +228,35 @@ class Users:
         """Raises Invalid, NotFound, RateLimited."""
         stored = await self._passwords.hash(password)
         async with self._db.transaction() as tx:
-            await self._locked(tx, user_id)
-            changed = await tx.execute(
-                _SET_PASSWORD, who=user_id, hash=stored, now=self._runtime.now()
-            )
-            if not changed:
-                await self._insert_password(tx, user_id, stored)
+            await self.store_password(tx, user_id, stored)
+
+    async def store_password(self, tx: Connection, user_id: str, stored: str) -> None:
+        """As :meth:`set_password`, with the hash. Raises NotFound."""
+        await lock_user(tx, user_id)
+        now = self._runtime.now()
+        if not await tx.execute(_SET_PASSWORD, who=user_id, hash=stored, now=now):
+            await insert_password(tx, self._runtime, user_id, stored)
 
     async def set_role(self, user_id: str, role: str) -> None:
-        """Raises Invalid, NotFound."""
-        await self._change(_SET_ROLE, user_id, new_role=check_role(role))
+        """Raises Invalid, also for the last superadmin; NotFound."""
+        async with self._db.transaction() as tx:
+            await roles.set_role(tx, self._runtime, user_id, role)
 
     async def suspend(self, user_id: str, reason: str) -> None:
-        """Lock the user out, whatever the credential; ``reason`` is shown. Raises NotFound."""
-        reason = _check_text("reason", reason, _REASON_LENGTH)
-        await self._change(
-            _SET_SUSPENSION, user_id, is_suspended=True, since=self._runtime.now(), reason=reason
-        )
+        """Lock the user out, whatever the credential; ``reason`` is shown.
+
+        Raises Invalid, also for the last superadmin; NotFound.
+        """
+        async with self._db.transaction() as tx:
+            await roles.suspend(tx, self._runtime, user_id, reason)
 
     async def resume(self, user_id: str) -> None:
         """End a suspension. Raises NotFound."""
-        await self._change(_SET_SUSPENSION, user_id, is_suspended=False, since=None, reason=None)
+        async with self._db.transaction() as tx:
+            await roles.resume(tx, self._runtime, user_id)
 
     async def delete(self, user_id: str) -> None:
-        """Remove the user with its credentials and memberships.
+        """Remove the user with its credentials, memberships and OAuth apps.
 
         Raises NotFound; Conflict while it owns a repository or is an organization's last owner.
         """
@@ -264,17 +269,8 @@ class Users:
             if organization is not None:
                 raise Conflict(f"this user is the last owner of the organization {organization}")
             await tx.execute(_DELETE_NAMESPACE, who=user_id)
+            await tx.execute(_DELETE_APPS, who=user_id)
             await tx.execute(_DELETE, who=user_id)
-
-    async def _locked(self, tx: Connection, user_id: str) -> Row:
-        row = await tx.fetch_one(_LOCK, id=user_id)
-        if row is None:
-            raise NotFound("user not found")
-        return row
-
-    async def _change(self, statement: Executable, user_id: str, **values: Any) -> None:
-        if not await self._db.execute(statement, who=user_id, now=self._runtime.now(), **values):
-            raise NotFound("user not found")
 
 
 def _check_text(what: str, text: str, limit: int) -> str:

@@ -1,0 +1,1 @@
+"""Mail to users: what it says, the queue it waits in, and the way out."""
