@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.test_27_damaged_repositories import DAMAGE, _remove_all
+from tests.attacks.test_27_damaged_repositories import DAMAGE, _remove_all, _remove_packs
 from tests.git.fetching import git, make_repository
 from wit.errors import NotFound, Unavailable
+from wit.git import damage
 from wit.git.command import Git
 from wit.git.damage import examine, sign, verdict
-from wit.git.maintenance import exclusively
+from wit.git.maintenance import MARK, exclusively
 from wit.git.repository import BareRepository, open_bare
 from wit.runtime import Runtime
 
@@ -146,12 +147,13 @@ def test_what_is_odd_is_not_damaged(folder: Path, look: Any, odd: Callable[[Path
 
 
 def test_there_is_no_telling(folder: Path, look: Any) -> None:
-    """While housekeeping is at work, and when the folder (a disk, perhaps) is not there."""
+    """When the folder (a disk, perhaps) is not there, and while packs are replaced."""
     with exclusively(open_bare("id", str(folder))) as held:
-        assert held
+        assert held and look(folder) is None
+        _remove_packs(folder)
         with pytest.raises(Unavailable, match="housekeeping"):
             look(folder)
-    assert look(folder) is None
+    assert look(folder)
     _remove_all(folder)
     with pytest.raises(NotFound, match="not there"):
         look(folder)
@@ -228,3 +230,17 @@ def test_what_sounds_like_damage(said: str) -> None:
 )
 def test_what_does_not(said: str) -> None:
     assert sign(said) is None
+
+
+def test_packs_replaced_meanwhile_are_no_finding(
+    folder: Path, look: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repack began and ended while the examination read packs that are gone now."""
+
+    async def fsck(*words: Any) -> str:
+        (folder / MARK).write_text("0\n")
+        return "error: packfile x cannot be accessed"
+
+    monkeypatch.setattr(damage, "_fsck", fsck)
+    with pytest.raises(Unavailable, match="housekeeping"):
+        look(folder)

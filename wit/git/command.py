@@ -65,6 +65,7 @@ WORD = _pattern("a word", r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 REF = Kind("a full reference name", _is_ref)
 BRANCH = Kind("a branch name", lambda text: text[:1] != "-" and _is_ref(f"refs/heads/{text}"))
 PATH = Kind("an absolute path", _is_path)
+TREE_PATH = Kind("a path within a tree", lambda text: text != "" and text[0] != "/")
 URL = _pattern("an address", r"(?:https?|ssh|git)://[A-Za-z0-9\[][\x21-\x7e]*")
 SOURCE = Kind("an address or an absolute path", lambda text: URL.fits(text) or _is_path(text))
 REFSPEC = _pattern("a refspec", r"\+?(?:HEAD|refs/[\w./*-]+):(?:HEAD|refs/[\w./*-]+)")
@@ -85,14 +86,23 @@ class Command:
     """The kind of each operand; the last one stands for any number of further ones."""
     verb: str | None = None
     """A word that follows the sub-command (``commit-graph write``)."""
+    paths: bool = False
+    """Whether paths within the tree may follow, each taken literally."""
 
 
-def _command(flags: str = "", *operands: Kind, verb: str | None = None, **values: Kind) -> Command:
+def _command(
+    flags: str = "",
+    *operands: Kind,
+    verb: str | None = None,
+    paths: bool = False,
+    **values: Kind,
+) -> Command:
     return Command(
         frozenset(flags.split()),
         {f"--{name.replace('_', '-')}": kind for name, kind in values.items()},
         operands,
         verb,
+        paths,
     )
 
 
@@ -108,12 +118,14 @@ COMMANDS: Mapping[str, Command] = {
         "--no-commit-header --topo-order --ignore-missing",
         RANGE,
         max_count=INTEGER,
+        max_age=INTEGER,
         filter=FORMAT,
         format=FORMAT,
         missing=WORD,
     ),
     "cat-file": _command(
-        "--batch --batch-check --buffer --batch-all-objects --unordered -e -t -s -p",
+        "--batch --batch-check --batch-command --buffer --batch-all-objects --unordered "
+        "-e -t -s -p",
         REVISION,
         batch=FORMAT,
         batch_check=FORMAT,
@@ -121,11 +133,15 @@ COMMANDS: Mapping[str, Command] = {
     "merge-base": _command("--is-ancestor --all", REVISION),
     "merge-tree": _command("--write-tree --name-only -z --messages", REVISION),
     "diff-tree": _command(
-        "-r -z --root --no-commit-id --name-only --name-status --raw --stdin -m --numstat",
+        "-r -z --root --no-commit-id --name-only --name-status --raw --stdin -m --numstat -p "
+        "--no-renames --no-ext-diff --no-textconv --always --parents",
         REVISION,
+        paths=True,
         diff_filter=WORD,
+        pretty=WORD,
+        unified=INTEGER,
     ),
-    "ls-tree": _command("-r -z -l -t --full-tree", REVISION),
+    "ls-tree": _command("-r -z -l -t --full-tree --name-only", REVISION),
     "for-each-ref": _command("", REF, format=FORMAT, count=INTEGER),
     "show-ref": _command("--head --dereference --verify", REF),
     "update-ref": _command("--stdin -z --create-reflog"),
@@ -273,6 +289,7 @@ class Git:
         *options: Option,
         git_dir: str | None = None,
         operands: Iterable[str] = (),
+        paths: Iterable[str] = (),
         config: Config = (),
         environment: Mapping[str, str] | None = None,
         protocol: str | None = None,
@@ -280,6 +297,8 @@ class Git:
     ) -> Invocation:
         """The command line of ``git <name>``.
 
+        ``paths`` limit it to what is below them, as they are, without any magic of git's
+        (gitglossary(7), "pathspec"); bytes that are no UTF-8 as os.fsdecode makes them.
         ``config`` is added behind BASE_CONFIG (the last value wins). ``protocol`` is the value of
         GIT_PROTOCOL that a client sent, dropped unless it is of the known form.
         ``allow_protocols`` are those by which this one command may reach other servers.
@@ -300,6 +319,11 @@ class Git:
         ]
         if words:
             argv += ["--end-of-options", *words]
+        limits = [_checked(TREE_PATH, path) for path in paths]
+        if limits:
+            if not command.paths:
+                raise ValueError(f"git {name} takes no paths")
+            argv += ["--", *limits]
         return Invocation(
             tuple(argv),
             self._environment(config, environment or {}, protocol, allow_protocols),
@@ -353,6 +377,7 @@ def _base_environment(binary: str) -> dict[str, str]:
         "GIT_ATTR_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_LITERAL_PATHSPECS": "1",
         "GIT_OPTIONAL_LOCKS": "0",
     }
 

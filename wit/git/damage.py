@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from wit.errors import NotFound, TimedOut, Unavailable
 from wit.git.command import Git
-from wit.git.maintenance import NICENESS, exclusively
+from wit.git.maintenance import MARK, NICENESS, exclusively
 from wit.git.process import DEVNULL, spawn, within
 from wit.git.repository import BareRepository
 from wit.runtime import Runtime
@@ -75,20 +75,31 @@ def sign(text: str) -> str | None:
 async def examine(git: Git, runtime: Runtime, repo: BareRepository) -> str | None:
     """What is wrong with ``repo``, as git says it (with paths); None if it is sound.
 
-    First what the refs lead to, which is quick, then every object. The repository is left as it
-    is, and no housekeeping changes it meanwhile. Raises NotFound if its folder is not there (a
-    disk, perhaps, is not), Unavailable or TimedOut if there is no telling now.
+    First what the refs lead to, which is quick, then every object. Nobody has to wait for that;
+    what looked wrong while packs were being replaced is no finding. Raises NotFound if its folder
+    is not there (a disk, perhaps, is not), Unavailable or TimedOut if there is no telling now.
     """
     if not await runtime.in_thread(os.path.isdir, repo.path):
         raise NotFound("the folder of the repository is not there")
-    with exclusively(repo) as held:
-        if not held:
-            raise Unavailable("housekeeping is at work on the repository")
-        for depth in ("--connectivity-only", "--full"):
-            found = await _fsck(git, runtime, repo, depth)
-            if found is not None:
-                return found
+    before = _last_repack(repo)
+    for depth in ("--connectivity-only", "--full"):
+        found = await _fsck(git, runtime, repo, depth)
+        if found is not None:
+            if before is None or _last_repack(repo) != before:
+                raise Unavailable("housekeeping was at work on the repository")
+            return found
     return None
+
+
+def _last_repack(repo: BareRepository) -> float | None:
+    """As time_t; 0 if there was none, None if one may be under way."""
+    with exclusively(repo) as held:
+        if held is None:
+            return None
+        try:
+            return os.stat(os.path.join(repo.path, MARK)).st_mtime
+        except FileNotFoundError:
+            return 0.0
 
 
 async def _fsck(git: Git, runtime: Runtime, repo: BareRepository, depth: str) -> str | None:

@@ -143,7 +143,12 @@ class RepoManager:
         It goes through git's own upload-pack, so that nothing unreachable or hidden comes along,
         and shares no objects on disk. Raises Invalid, NotFound, Conflict.
         """
-        origin = await self.get(source)
+        return await self.fork_of(await self.get(source), name, private=private, actor_id=actor_id)
+
+    async def fork_of(
+        self, origin: Row, name: RepoName, *, private: bool = False, actor_id: str = SYSTEM
+    ) -> Row:
+        """As :meth:`fork`, of a repository that was found already."""
 
         async def fill(path: Path) -> None:
             await import_mirror(
@@ -172,7 +177,7 @@ class RepoManager:
         origin: Row | None = None,
     ) -> Row:
         check_repo(name.name)
-        _check_description(values["description"])
+        check_description(values["description"])
         owner = await rows.lock_owner(self._db, name.owner)
         name = RepoName(owner["name"], name.name)
         if await self.exists(name):
@@ -236,14 +241,17 @@ class RepoManager:
         """Raises Invalid, NotFound, Conflict."""
         repo = await self.get(name)
         target = RepoName(repo["owner_name"], check_repo(new_name))
-        await shielded(self._relocate(repo["id"], target, SYSTEM))
-        return await self.by_id(repo["id"])
+        return await self.relocate(repo["id"], target, SYSTEM)
 
     async def transfer(self, name: RepoName, new_owner: str, actor_id: str = SYSTEM) -> Row:
         """Give the repository to another user or organization. Raises NotFound, Conflict."""
         repo = await self.get(name)
-        await shielded(self._relocate(repo["id"], RepoName(new_owner, repo["name"]), actor_id))
-        return await self.by_id(repo["id"])
+        return await self.relocate(repo["id"], RepoName(new_owner, repo["name"]), actor_id)
+
+    async def relocate(self, repo_id: str, target: RepoName, actor_id: str) -> Row:
+        """Another name or owner, or both; the name has been checked. Raises NotFound, Conflict."""
+        await shielded(self._relocate(repo_id, target, actor_id))
+        return await self.by_id(repo_id)
 
     async def _relocate(self, repo_id: str, target: RepoName, actor_id: str) -> None:
         note = await self._placing.open()
@@ -266,6 +274,7 @@ class RepoManager:
             )
             if owner["owner_id"] != repo["owner_id"]:
                 await tx.execute(rows.NO_COLLABORATOR, repo=repo_id, user=owner["owner_id"])
+                await tx.execute(rows.NO_TEAMS, repo=repo_id)
                 await self._journal.append(tx, rows.transferred(repo, owner, actor_id))
             source = self.folders.path(repo["disk_path"])
             await self._move(note, repo_id, source, self.folders.path(disk_path), alias=True)
@@ -273,13 +282,18 @@ class RepoManager:
     async def delete(self, name: RepoName) -> None:
         """Remove the repository for good. Raises NotFound."""
         repo = await self.get(name)
-        await shielded(self._delete(repo["id"]))
-        trash = self.folders.trash(repo["id"])
-        await self._runtime.in_thread(self.folders.remove, trash)
+        await self.delete_by_id(repo["id"])
+
+    async def delete_by_id(self, repo_id: str) -> None:
+        """Raises NotFound."""
+        await shielded(self._delete(repo_id))
+        await self._runtime.in_thread(self.folders.remove, self.folders.trash(repo_id))
 
     async def _delete(self, repo_id: str) -> None:
         note = await self._placing.open()
         async with self._placing.moving(note), self._db.transaction() as tx:
+            # The origin is locked before the fork: so does whoever deletes the origin.
+            await tx.execute(rows.COUNT_FORK_GONE, repo=repo_id)
             repo = await rows.lock_repository(tx, repo_id)
             source = self.folders.path(repo["disk_path"])
             if await self._runtime.in_thread(source.is_dir):
@@ -343,6 +357,6 @@ def taken(name: RepoName) -> Conflict:
     return Conflict(f"there is a repository {name} already (upper and lower case are the same)")
 
 
-def _check_description(description: str | None) -> None:
+def check_description(description: str | None) -> None:
     if description is not None and len(description) > MAX_DESCRIPTION:
         raise Invalid(f"a description has at most {MAX_DESCRIPTION} characters")

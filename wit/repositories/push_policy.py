@@ -34,8 +34,10 @@ MAX_ANCESTRY = 50
 REFS_ON_REACTOR = 500
 """Refs, above which names are compared in a thread."""
 
-_RULES = select(branch_protection_rules).where(
-    branch_protection_rules.c.repo_id == bindparam("repo")
+_RULES = (
+    select(branch_protection_rules)
+    .where(branch_protection_rules.c.repo_id == bindparam("repo"))
+    .execution_options(quick=True)
 )
 
 
@@ -55,7 +57,7 @@ class PushPolicy:
         """All that holds for the repository of this row."""
         rows = await self._db.fetch_all(_RULES, repo=repo["id"])
         return Rules(
-            protected=tuple(_rule(row) for row in rows),
+            protected=tuple(rule(row) for row in rows),
             hidden=self._config.hidden_refs,
             read_only=self._config.read_only_refs,
             default_branch=repo["default_branch"],
@@ -65,9 +67,8 @@ class PushPolicy:
         self, repo: Row, actor_id: str | None, quarantine: Quarantine, updates: Sequence[RefUpdate]
     ) -> dict[bytes, str]:
         """The refs that may not be changed, each with the reason."""
-        if repo["read_only_reason"]:
-            reason = f"this repository is read-only: {repo['read_only_reason']}"
-            return {update.ref: reason for update in updates}
+        if (state := closed(repo)) is not None:
+            return {update.ref: f"this repository {state}" for update in updates}
         limit = self._config.max_file_bytes
         oversized = await find_oversized(self._git, self._runtime, quarantine, limit)
         if oversized is not None:
@@ -118,6 +119,16 @@ class PushPolicy:
         return await self._runtime.in_thread(case_twins, created, snapshot.by_name)
 
 
+def closed(repo: Row) -> str | None:
+    """Why nothing at all can be changed in a repository, in words that follow its name; None: it
+    is open."""
+    if repo["read_only_reason"]:
+        return f"is read-only: {repo['read_only_reason']}"
+    if repo["is_archived"]:
+        return "is archived: its administrators can open it again in its settings"
+    return None
+
+
 def kind_of(update: RefUpdate) -> Kind:
     if is_zero(update.new):
         return Kind.DELETE
@@ -138,7 +149,8 @@ def stale(update: RefUpdate, snapshot: RefSnapshot) -> str | None:
     return None
 
 
-def _rule(row: Row) -> Rule:
+def rule(row: Row) -> Rule:
+    """From a row of ``branch_protection_rules``."""
     pushers = row["allowed_pushers"]
     return Rule(
         pattern=row["pattern"],

@@ -54,7 +54,7 @@ _LOCK_REPOSITORY = (
     select(repositories.c.id).where(repositories.c.id == bindparam("repo")).with_for_update()
 )
 _INTENTS = select(pushes).where(pushes.c.repo_id == bindparam("repo"))
-_INTENT = select(pushes).where(pushes.c.id == bindparam("push"))
+_INTENT = select(pushes).where(pushes.c.id == bindparam("push")).execution_options(quick=True)
 _ALL_INTENTS = select(pushes).order_by(pushes.c.created_at)
 _INTEND = insert(pushes)
 _CHANGE_INTENT = (
@@ -117,7 +117,7 @@ class Pushes:
         self._refs = refs
         self._folders = folders
         self._runtime = runtime
-        self._policy = PushPolicy(db, git, refs, runtime, config)
+        self.policy = PushPolicy(db, git, refs, runtime, config)
         self._repos_dir = config.repos_dir
         self.max_bytes = config.repositories.max_push_bytes
         self._live: set[str] = set()
@@ -156,7 +156,7 @@ class Pushes:
         repo = await self._db.fetch_one(BY_ID, id=push.repo_id)
         if repo is None:
             raise NotFound("repository not found")
-        refused = await self._policy.refusals(repo, push.actor.user_id, quarantine, updates)
+        refused = await self.policy.refusals(repo, push.actor.user_id, quarantine, updates)
         allowed = [update for update in updates if update.ref not in refused]
         if allowed:
             self._live.add(push.id)

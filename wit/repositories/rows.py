@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, insert, or_, select, tuple_, update
 
 from wit.db.port import Connection, Row
-from wit.db.tables import collaborators, namespaces, repositories
+from wit.db.tables import collaborators, namespaces, repositories, team_repositories
 from wit.errors import NotFound
 from wit.events.types import NewEvent
 from wit.git.names import RepoName
@@ -21,7 +21,7 @@ _ALL = select(
 BY_NAME = _ALL.where(
     namespaces.c.name_key == bindparam("owner"), repositories.c.name_key == bindparam("name")
 )
-BY_ID = _ALL.where(repositories.c.id == bindparam("id"))
+BY_ID = _ALL.where(repositories.c.id == bindparam("id")).execution_options(quick=True)
 _LOCKED = BY_ID.with_for_update(of=repositories)
 PAGE = (
     _ALL.where(
@@ -48,10 +48,20 @@ PLACE = (
         updated_at=bindparam("now"),
     )
 )
+_fork = repositories.alias("fork")
 COUNT_FORK = (
     update(repositories)
     .where(repositories.c.id == bindparam("repo"))
     .values(forks_count=repositories.c.forks_count + 1)
+)
+COUNT_FORK_GONE = (
+    update(repositories)
+    .where(
+        repositories.c.id
+        == select(_fork.c.forked_from_id).where(_fork.c.id == bindparam("repo")).scalar_subquery(),
+        repositories.c.forks_count > 0,
+    )
+    .values(forks_count=repositories.c.forks_count - 1)
 )
 READ_ONLY = (
     update(repositories)
@@ -63,6 +73,8 @@ DELETE = delete(repositories).where(repositories.c.id == bindparam("repo"))
 NO_COLLABORATOR = delete(collaborators).where(
     collaborators.c.repo_id == bindparam("repo"), collaborators.c.user_id == bindparam("user")
 )
+NO_TEAMS = delete(team_repositories).where(team_repositories.c.repo_id == bindparam("repo"))
+"""Teams are an organization's own; what they had is not for the next owner's to keep."""
 
 
 async def lock_repository(tx: Connection, repo_id: str) -> Row:

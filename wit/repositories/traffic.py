@@ -24,6 +24,7 @@ from wit.git.upload_pack import UploadPack
 from wit.metrics import Metrics
 from wit.repositories.folders import is_healthy
 from wit.repositories.manager import RepoManager
+from wit.repositories.push_policy import closed
 from wit.streams import ByteSink, ByteSource
 
 _log = Logger()
@@ -113,8 +114,8 @@ class GitTraffic:
     async def _find(self, actor: Actor, name: RepoName, service: Service) -> Row:
         push = service is Service.RECEIVE_PACK
         repo = await self._gate.repository(actor, name, Level.WRITE if push else Level.READ)
-        if push and repo["read_only_reason"]:
-            raise Forbidden(f"{repo['full_name']} is read-only: {repo['read_only_reason']}")
+        if push and (state := closed(repo)) is not None:
+            raise Forbidden(f"{repo['full_name']} {state}")
         self._check_folder(repo)
         return repo
 
