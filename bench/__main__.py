@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import fixtures, measure
+from bench.api import api
 from bench.changes import memory, push_large, small_work, start_up
 from bench.clones import clone_http_cached, clone_http_first, clone_ssh, eight_clones, polls
 from bench.measure import Result
@@ -35,6 +36,7 @@ LINES: list[tuple[str, Callable[[Bench], list[Result]]]] = [
     ("small-work", small_work),
     ("push-large", push_large),
     ("memory", memory),
+    ("api", api),
 ]
 
 

@@ -22,7 +22,9 @@ PASSWORD = "a long bench password"
 class Wit:
     """One daemon; ``public`` repositories belong to the user ``bench``."""
 
-    def __init__(self, folder: Path, repositories: dict[str, Path]) -> None:
+    def __init__(
+        self, folder: Path, repositories: dict[str, Path], database_url: str | None = None
+    ) -> None:
         folder.mkdir(parents=True)
         self.data = folder / "data"
         self.port = free_port()
@@ -32,6 +34,7 @@ class Wit:
             **environment(),
             "WIT_METRICS_LISTEN": "none",
             "PATH": os.environ["PATH"],
+            **({"DATABASE_URL": database_url} if database_url else {}),
         }
         self.first_answer = self._start()
         self.cli(

@@ -147,6 +147,19 @@ def test_a_password_is_in_no_complaint(tmp_path):
     assert "canary" not in message
 
 
+@pytest.mark.attack(57)
+def test_the_encryption_key_is_shown_nowhere(tmp_path):
+    message = refused(tmp_path, ENCRYPTION_KEY="short-canary")
+    assert "ENCRYPTION_KEY" in message and "32 or more" in message
+    assert "canary" not in message
+    key = "canary-" * 5
+    found = read(tmp_path, {}, {"ENCRYPTION_KEY": f"{key} {key}"}, write_default=False)
+    assert found.config.accounts.encryption_key == f"{key} {key}"
+    text = render(found)
+    assert 'encryption_key = "***"  # environment ENCRYPTION_KEY' in text
+    assert "canary" not in text
+
+
 def test_print_shows_sources_and_no_password(tmp_path):
     tmp_path.joinpath("wit.toml").write_text("[git]\nqueue_length = 5\n")
     environ = {"DATABASE_URL": "postgresql://wit:canary@h/x"}

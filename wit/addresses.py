@@ -86,3 +86,14 @@ def check_host(host: str) -> str:
         if not _HOST.fullmatch(host) or _NUMBER.fullmatch(host.rpartition(".")[2]):
             raise Invalid(f"{host[:80]!r} is not a host name") from None
     return host
+
+
+def address_group(address: str) -> str:
+    """What counts as one address: an IPv4 address, or an IPv6 /64 (one customer has as many)."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv6Address):
+        return str(ip.ipv4_mapped or ipaddress.IPv6Address(int(ip) >> 64 << 64))
+    return str(ip)

@@ -148,6 +148,84 @@ class Accounts:
     """SSH keys of one user."""
     failures_per_minute: int = 10
     """Wrong passwords from one address (and for one name) before it has to wait."""
+    encryption_key: str = ""
+    """Seals stored API keys and other secrets: 32 random characters or more, the same for all
+    daemons of one database; old keys may follow after a space. Empty: DATA_DIR/encryption.key,
+    made on the first start. Back it up, apart from the database: without it they are lost."""
+    secret: str = ""
+    """Signs session cookies and links in mails: 32 random characters or more, the same for all
+    daemons of one site. Empty: DATA_DIR/session.key, made on the first start."""
+    sign_up: str = "first-user"
+    """Who may make an account: open (everybody), invitation, closed, or first-user: the first one,
+    who becomes the administrator, and after that by invitation."""
+    attempts_per_minute: int = 10
+    """Accounts, and mails with links, that one address may ask for in a minute."""
+    trusted_origins: tuple[str, ...] = ()
+    """Origins of pages that may sign people in, and that people are sent back to after a mail or
+    GitHub; that of public_url is always one."""
+    cookie_domain: str = ""
+    """Domain of the session cookies, such as example.org; empty: this host only."""
+    github_client_id: str = ""
+    """Client id of an OAuth app on GitHub; with its secret, people can sign in with GitHub."""
+    github_client_secret: str = ""
+    """Client secret of that app."""
+    github_url: str = "https://github.com"
+    """Where people sign in to GitHub (or to a GitHub Enterprise server)."""
+    github_api_url: str = "https://api.github.com"
+    """GitHub's API."""
+
+
+@attrs.frozen
+class Limits:
+    """How often a user, or an address without a sign-in, may call the API; 0: no limit."""
+
+    standard: int = 1200
+    """Calls in a minute of a user."""
+    standard_anonymous: int = 300
+    """The same of an address."""
+    relaxed: int = 3000
+    """Cheap calls that pages repeat, in a minute."""
+    strict: int = 5
+    """Costly or delicate calls, in a minute."""
+    auth: int = 3
+    """Sign-in matters, in 15 minutes."""
+    upload: int = 30
+    """Uploads, in a minute."""
+    webhook: int = 60
+    """Calls that send webhooks, in a minute."""
+    search: int = 20
+    """Searches, in a minute."""
+    api: int = 5000
+    """Calls of the public REST API (/api/v1) in an hour, of a user."""
+    api_anonymous: int = 60
+    """The same of an address."""
+
+
+@attrs.frozen
+class Mail:
+    """Mail to users."""
+
+    smtp: str = ""
+    """smtp://user:password@host:587 (STARTTLS when the server offers it; required with a
+    password) or smtps://host:465. Empty: no mail; on localhost, links are shown in the log."""
+    sender: str = "wit <noreply@localhost>"
+    """From whom mails are."""
+
+
+@attrs.frozen
+class Ai:
+    """Keys of AI providers that everybody's repositories may use; none: users bring their own."""
+
+    anthropic_key: str = ""
+    """Key of the Anthropic API."""
+    openrouter_key: str = ""
+    """Key of OpenRouter."""
+    openai_key: str = ""
+    """Key of the OpenAI API."""
+
+    @property
+    def any(self) -> bool:
+        return bool(self.anthropic_key or self.openrouter_key or self.openai_key)
 
 
 @attrs.frozen
@@ -179,6 +257,9 @@ class Config:
     repositories: Repositories = Repositories()
     git: Git = Git()
     accounts: Accounts = Accounts()
+    limits: Limits = Limits()
+    mail: Mail = Mail()
+    ai: Ai = Ai()
     log: Log = Log()
     metrics: Metrics = Metrics()
 

@@ -12,6 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Callable
+from email.utils import parseaddr
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,7 +37,19 @@ TYPES: dict[str, Any] = {
 PATHS = frozenset({"repositories.dir", "ssh.host_keys"})
 """Keys whose values are paths, made absolute by the source they come from."""
 
-SECRETS = frozenset({"database.url"})
+KEYS = frozenset(
+    {
+        "accounts.encryption_key",
+        "accounts.secret",
+        "accounts.github_client_secret",
+        "ai.anthropic_key",
+        "ai.openrouter_key",
+        "ai.openai_key",
+    }
+)
+"""Keys whose values are secrets from end to end: never shown at all."""
+
+SECRETS = KEYS | {"database.url", "mail.smtp"}
 """Keys whose values may hold a password: never shown in an error."""
 
 Check = Callable[[Any], None]
@@ -168,9 +181,12 @@ def _base_url(value: str) -> None:
 
 
 def _origin(value: str) -> None:
-    if value == "*":
-        return
-    expected = "an origin such as https://app.example.org (scheme, host, port; no path), or *"
+    if value != "*":
+        _exact_origin(value, ", or *")
+
+
+def _exact_origin(value: str, otherwise: str = "") -> None:
+    expected = "an origin such as https://app.example.org (scheme, host, port; no path)"
     try:
         parts = urlsplit(value)
         exact = parts.hostname and value == f"{parts.scheme}://{parts.netloc}"
@@ -178,7 +194,24 @@ def _origin(value: str) -> None:
             return
     except ValueError:
         pass
-    raise ValueError(expected)
+    raise ValueError(expected + otherwise)
+
+
+def _smtp_url(value: str) -> None:
+    expected = "smtp://user:password@host:587 or smtps://host:465, or nothing"
+    try:
+        parts = urlsplit(value)
+        known = parts.scheme in ("smtp", "smtps") and parts.hostname and parts.port != 0
+    except ValueError:
+        raise ValueError(expected) from None
+    if value and not (known and parts.path in ("", "/") and not parts.query):
+        raise ValueError(expected)
+
+
+def _sender(value: str) -> None:
+    address = parseaddr(value)[1]
+    if not value.isprintable() or not re.fullmatch(r"[^@\s]+@[^@\s]+", address):
+        raise ValueError("an address such as wit <noreply@example.org>")
 
 
 def _database_url(value: str) -> None:
@@ -305,6 +338,21 @@ RULES: dict[str, Check] = {
     "git.queue_length": _between(0, 10**6),
     "git.pack_cache_bytes": _between(0, 2**53),
     "git.maintenance_seconds": _between(0, 10**9),
+    "accounts.encryption_key": _matching(
+        r"(\S{32,}(\s+\S{32,})*)?",
+        "32 or more random characters (openssl rand -hex 32); old keys may follow after a space",
+    ),
+    "accounts.secret": _matching(r"(\S{32,})?", "32 or more random characters"),
+    "accounts.sign_up": _one_of("open", "invitation", "closed", "first-user"),
+    "accounts.trusted_origins": _exact_origin,
+    "accounts.cookie_domain": _matching(
+        r"(\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)?", "a domain such as example.org, or nothing"
+    ),
+    "accounts.github_url": _base_url,
+    "accounts.github_api_url": _base_url,
+    "mail.smtp": _smtp_url,
+    "mail.sender": _sender,
+    **{f"limits.{field.name}": _between(0, 10**6) for field in attrs.fields(config.Limits)},
     "log.level": _one_of("debug", "info", "warn", "error", "critical"),
     "log.format": _one_of("text", "json"),
     "metrics.listen": _endpoint,

@@ -18,9 +18,9 @@ import attrs
 
 from wit.config import Config
 from wit.config_file import toml_value, write_default
-from wit.config_rules import PATHS, SECRETS, SECTIONS, TYPES, convert
+from wit.config_rules import KEYS, PATHS, SECRETS, SECTIONS, TYPES, convert
 from wit.errors import ConfigError
-from wit.redaction import redact
+from wit.redaction import MASK, redact
 
 FLAGS = {
     "http": "server.http",
@@ -127,8 +127,11 @@ def render(loaded: Loaded) -> str:
         lines += ["", f"[{section}]"]
         part = getattr(loaded.config, section)
         for field in attrs.fields(type(part)):
+            key = f"{section}.{field.name}"
             value = redact(toml_value(getattr(part, field.name)))
-            lines.append(f"{field.name} = {value}  # {loaded.sources[f'{section}.{field.name}']}")
+            if key in KEYS and getattr(part, field.name):
+                value = f'"{MASK}"'
+            lines.append(f"{field.name} = {value}  # {loaded.sources[key]}")
     return "\n".join(lines)
 
 
@@ -282,10 +285,21 @@ def _renamed(**names: str) -> Callable[[str], object]:
 
 _REFERENCE_NAMES: dict[str, tuple[str, Callable[[str], object]]] = {
     "BASE_URL": ("server.public_url", _same),
+    "AUTH_BASE_URL": ("server.public_url", _same),
     "WIT_SERVER_URL": ("server.public_url", _same),
     "CORS_ORIGINS": ("server.cors_origins", _same),
     "SSH_HOST_KEY_PATH": ("ssh.host_keys", _same),
     "DATABASE_URL": ("database.url", _same),
+    "ENCRYPTION_KEY": ("accounts.encryption_key", _same),
+    "BETTER_AUTH_SECRET": ("accounts.secret", _same),
+    "TRUSTED_ORIGINS": ("accounts.trusted_origins", _same),
+    "COOKIE_DOMAIN": ("accounts.cookie_domain", _same),
+    "GITHUB_CLIENT_ID": ("accounts.github_client_id", _same),
+    "GITHUB_CLIENT_SECRET": ("accounts.github_client_secret", _same),
+    "EMAIL_FROM_ADDRESS": ("mail.sender", _same),
+    "ANTHROPIC_API_KEY": ("ai.anthropic_key", _same),
+    "OPENROUTER_API_KEY": ("ai.openrouter_key", _same),
+    "OPENAI_API_KEY": ("ai.openai_key", _same),
     "DB_POOL_MIN": ("database.pool_min", _same),
     "DB_POOL_MAX": ("database.pool_max", _same),
     "DB_CONNECT_TIMEOUT": ("database.connect_seconds", _milliseconds),

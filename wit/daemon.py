@@ -34,13 +34,23 @@ from wit.config import Config
 from wit.core import Core
 from wit.errors import ConfigError, WitError
 from wit.git.process import within
+from wit.oauth.provider import SWEEP_SECONDS as OAUTH_SWEEP_SECONDS
+from wit.operations.api import wit_api
 from wit.services import Again, Hooks, Together, Tree
 from wit.ssh.service import SshService
+from wit.trpc.door import TrpcDoor
 from wit.web.klein_door import KleinDoor
 from wit.web.metrics_site import make_metrics_site
+from wit.web.middleware.caller import Callers
+from wit.web.middleware.limits import limited
+from wit.web.routes.auth.door import AuthDoor
+from wit.web.routes.documents import Documents
 from wit.web.routes.git import GitDoor
 from wit.web.routes.health import Health
+from wit.web.routes.login import login_route
+from wit.web.routes.oauth.door import OAuthDoor
 from wit.web.routes.repos import add_routes
+from wit.web.routes.rest import RestDoor
 from wit.web.service import HttpService
 from wit.web.site import WebSite
 from wit.web.ticks import Ticks
@@ -67,6 +77,7 @@ RELOADABLE = (
     "ssh.",
     "git.max_",
     "git.queue_",
+    "limits.",
     "log.level",
 )
 """Settings (and beginnings of their names) that SIGHUP takes over, for requests to come."""
@@ -91,8 +102,21 @@ class Daemon:
         app = Klein()
         add_routes(app, core.gate, core.credentials, core.sync.run)
         git_door = GitDoor(core.traffic, core.credentials, config, metrics)
+        api = wit_api()
+        callers = Callers(core.credentials, config)
+        self.trpc = TrpcDoor(api, core, callers, limited)
         self.site = WebSite(
-            [git_door.route, self.health.route(), KleinDoor(app).route],
+            [
+                self.trpc.route,
+                git_door.route,
+                self.health.route(),
+                login_route(),
+                AuthDoor(config, core.identity, core.signer).route,
+                OAuthDoor(core).route,
+                RestDoor(api, core, callers, limited).route,
+                Documents(api, config.public_url, runtime).route(),
+                KleinDoor(app).route,
+            ],
             config.server,
             runtime,
             metrics,
@@ -126,8 +150,18 @@ class Daemon:
                             "settling pushes",
                             first=FIRST_RECONCILE_SECONDS,
                         ),
+                        Again(
+                            core.identity.sessions.sweep,
+                            runtime,
+                            SWEEP_SECONDS,
+                            "sweeping sessions",
+                        ),
+                        Again(
+                            core.oauth.sweep, runtime, OAUTH_SWEEP_SECONDS, "sweeping OAuth tokens"
+                        ),
                         core.pack_cache,
                         Hooks(self._start_notes, core.last_use.stop),
+                        core.shared_limits,
                     ),
                 ),
                 ("git", Hooks(stop=self._let_git_end)),
@@ -164,6 +198,7 @@ class Daemon:
         self.site.limits = config.server
         self.http.grace_seconds = config.server.grace_seconds
         self.core.governor.reload(config.git)
+        self.core.limits.reload(config.limits)
         old, self.config = self.config, config
         if waiting := ", ".join(key for key in changed(old, config) if needs_restart(key)):
             self.log.warn("changed, and in use only after a restart: {keys}", keys=waiting)
@@ -191,6 +226,7 @@ class Daemon:
 
     def _stopping(self) -> None:
         self.health.stopping = True
+        self.trpc.finish_up()
 
     async def greeting(self) -> str:
         """What is printed when all is up."""

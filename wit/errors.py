@@ -31,6 +31,7 @@ ANSWERS: dict[str, Answer] = {
     "method": Answer(405, "METHOD_NOT_SUPPORTED", 128, 4405),
     "timeout": Answer(408, "TIMEOUT", 128, 4408),
     "conflict": Answer(409, "CONFLICT", 128, 4409),
+    "precondition_failed": Answer(412, "PRECONDITION_FAILED", 128, 4412),
     "too_large": Answer(413, "PAYLOAD_TOO_LARGE", 128, 1009),
     "media_type": Answer(415, "UNSUPPORTED_MEDIA_TYPE", 128, 1003),
     "rate_limited": Answer(429, "TOO_MANY_REQUESTS", 128, 4429),
@@ -89,6 +90,12 @@ class Conflict(WitError):
     """The thing exists already, or changed meanwhile."""
 
     code = "conflict"
+
+
+class PreconditionFailed(WitError):
+    """Something else has to be set up or done first; the sentence says what."""
+
+    code = "precondition_failed"
 
 
 class TooLarge(WitError):

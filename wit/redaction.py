@@ -10,7 +10,7 @@ import re
 
 MASK = "***"
 
-_HINT = re.compile(r"(?i)authorization|cookie|basic|bearer|wit_|witsec_|://|private key|=")
+_HINT = re.compile(r"(?i)authorization|cookie|basic|bearer|wit_|witsec_|://|private key|reset-|=")
 """Some of this is in every text with a secret, and none of it in most texts."""
 
 _HEADER = re.compile(
@@ -18,11 +18,12 @@ _HEADER = re.compile(
         (?: (basic|bearer|digest|negotiate) \s+ )? [^\r\n'"]+ """
 )
 _SCHEME = re.compile(r"\b([Bb]asic|[Bb]earer)\s+(?=[A-Za-z]*[0-9+/=_.~-])[A-Za-z0-9+/=_.~-]{8,}")
-_TOKEN = re.compile(r"\b(wit_|wit_oauth_|wit_refresh_|witsec_)[0-9a-f]{40}\b")
+_TOKEN = re.compile(r"\b(wit_|wit_oauth_|wit_refresh_|wit_device_|witsec_)[0-9a-f]{40}\b")
 _USERINFO = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://)([^\s/?#:@'\"]*)(:?)([^\s/?#'\"]*)@")
 _QUERY = re.compile(
-    r"(?i)([?&;](?:access_token|refresh_token|token|password|client_secret|secret|code)=)[^&;\s'\"]+"
+    r"(?i)([?&;](?:access_token|refresh_token|token|password|client_secret|secret|code|invitation)=)[^&;\s'\"]+"
 )
+_PATH = re.compile(r"(/reset-password/)[A-Za-z0-9]{8,}")
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL
 )
@@ -39,6 +40,7 @@ def redact(text: str) -> str:
     text = _TOKEN.sub(rf"\1{MASK}", text)
     if "://" in text:
         text = _USERINFO.sub(_mask_userinfo, text)
+    text = _PATH.sub(rf"\1{MASK}", text)
     return _QUERY.sub(rf"\1{MASK}", text)
 
 

@@ -50,7 +50,7 @@ def wit(run, runtime, tmp_path, database_url) -> Wit:
 
 @pytest.fixture
 def site(wit) -> Wit:
-    """With alice (an administrator), bob, and alice/tools."""
+    """With alice (the superadmin), bob, and alice/tools."""
     arguments = ("--password-stdin", "--admin")
     wit("user", "create", "alice", "--email", "a@example.org", *arguments, stdin=PASSWORD + "\n")
     wit("user", "create", "bob", "--email", "b@example.org")
@@ -60,7 +60,7 @@ def site(wit) -> Wit:
 
 def test_users(site):
     assert [(u["username"], u["role"]) for u in site.json("user", "list")] == [
-        ("alice", "admin"), ("bob", "user"),
+        ("alice", "superadmin"), ("bob", "user"),
     ]  # fmt: skip
     assert "ALICE" not in site("user", "list")
     site("user", "create", "Alice", "--email", "c@example.org", status=1)
@@ -69,8 +69,18 @@ def test_users(site):
     site("user", "suspend", "bob", "--reason", "spam")
     assert site.json("user", "list")[1]["suspended"] is True
     site("user", "resume", "bob")
+    site("user", "role", "alice", "admin", status=1)
+    assert "last superadmin" in site.err
+    site("user", "suspend", "alice", status=1)
+    assert "last superadmin" in site.err
     site("user", "role", "bob", "superadmin")
     assert site.json("user", "list")[1]["role"] == "superadmin"
+    site("user", "role", "alice", "admin")
+    site("user", "role", "bob", "user", status=1)
+    site("user", "role", "alice", "superadmin")
+    site("user", "create", "cyd", "--email", "c@example.org", "--admin")
+    assert site.json("user", "list")[2]["role"] == "admin"
+    site("user", "delete", "cyd", "--yes")
     site("user", "passwd", "bob", "--password-stdin", stdin="another good one\n")
     site("user", "passwd", "bob", "--password-stdin", stdin="", status=1)
     assert "standard input" in site.err

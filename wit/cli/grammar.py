@@ -72,13 +72,22 @@ def _users(group: Groups) -> None:
     create = _command(group, "create", "users:create", "make a user", "NAME")
     create.add_argument("--email", required=True, metavar="ADDRESS")
     create.add_argument("--name", dest="full_name", metavar="TEXT", help="full name")
-    create.add_argument("--admin", action="store_true", help="may administer the whole site")
+    create.add_argument(
+        "--admin",
+        action="store_true",
+        help="may administer the whole site (the first user: as superadmin)",
+    )
     passwd = _command(group, "passwd", "users:passwd", "set a user's password", "NAME")
     for command in (create, passwd):
         command.add_argument(
             "--password-stdin", action="store_true", help="read the password from standard input"
         )
     _listing(group, "list", "users:show", "list the users")
+    invite = _command(group, "invite", "users:invite", "print a link to make an account", "ADDRESS")
+    invite.add_argument("--by", required=True, metavar="NAME", help="the user who invites")
+    _command(
+        group, "two-factor-off", "users:two_factor_off", "for who has lost the device", "NAME"
+    )
     suspend = _command(group, "suspend", "users:suspend", "lock a user out", "NAME")
     suspend.add_argument("--reason", default="suspended by an administrator", metavar="TEXT")
     _command(group, "resume", "users:resume", "end a suspension", "NAME")
@@ -185,6 +194,8 @@ def _operations(commands: Groups) -> None:
     migrate = _command(commands, "migrate", "schema:migrate",
                        "bring the database to this version's schema", writes=False)  # fmt: skip
     migrate.add_argument("--check", action="store_true", help="say what would be done; 1: behind")
+    _command(commands, "trpc-types", "trpc_types:show",
+             "print the TypeScript types of the tRPC API", writes=False)  # fmt: skip
     config = _group(commands, "config", "settings")
     _command(config, "print", "settings:show", "print every value and where it comes from",
              writes=False)  # fmt: skip

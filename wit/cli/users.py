@@ -14,11 +14,14 @@ PAGE = 500
 async def create(session: Session, arguments: Namespace) -> None:
     password = session.secret("password", from_stdin=arguments.password_stdin)
     async with session.core() as core:
+        role = "user"
+        if arguments.admin:
+            role = "admin" if await core.users.count() else "superadmin"
         user = await core.users.create(
             arguments.name,
             arguments.email,
             password,
-            role="admin" if arguments.admin else "user",
+            role=role,
             name=arguments.full_name,
         )
     session.note(f"made {user['role']} {user['display_username']}")
@@ -44,6 +47,21 @@ async def show(session: Session, arguments: Namespace) -> None:
             rows += page
             after = page[-1]["username"]
     session.table(rows, COLUMNS, as_json=arguments.json)
+
+
+async def invite(session: Session, arguments: Namespace) -> None:
+    async with session.core() as core:
+        inviter = await core.users.by_username(arguments.by)
+        link = await core.identity.sign_up.invitation_link(arguments.address, inviter["id"])
+    session.say(link)
+    session.note("the link is good for a week, for that e-mail address")
+
+
+async def two_factor_off(session: Session, arguments: Namespace) -> None:
+    async with session.core() as core:
+        user = await core.users.by_username(arguments.name)
+        await core.identity.two_factor.disable(user["id"])
+    session.note(f"{user['display_username']} signs in with the password alone")
 
 
 async def suspend(session: Session, arguments: Namespace) -> None:

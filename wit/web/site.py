@@ -31,7 +31,15 @@ CHECK_SECONDS = 1.0
 MAX_TICK = 5.0
 """What a tick counts at most: after a jump of the wall clock nobody is suddenly overdue."""
 
-SECURITY_HEADERS = b"X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+SECURITY_HEADERS = (
+    b"X-Content-Type-Options: nosniff\r\n"
+    b"Referrer-Policy: no-referrer\r\n"
+    b"Cross-Origin-Resource-Policy: same-origin\r\n"
+)
+"""Of every answer; those that are no pages also have :data:`wit.web.streaming.NO_PAGE`."""
+
+HTTPS_ONLY = b"Strict-Transport-Security: max-age=31536000\r\n"
+"""RFC 6797: browsers come by https from now on. Said when that is our public address."""
 
 
 @implementer(IProtocolNegotiationFactory)
@@ -133,7 +141,8 @@ class WebSite(Factory):
 
     def _tick_headers(self) -> None:
         date = datetimeToString(self._runtime.now().timestamp())
-        self.static_headers = b"Date: %b\r\n%b" % (date, SECURITY_HEADERS)
+        https = HTTPS_ONLY if self._limits.public_url.startswith("https:") else b""
+        self.static_headers = b"Date: %b\r\n%b%b" % (date, SECURITY_HEADERS, https)
 
     def _stop_ticking(self) -> None:
         if self._timer is not None and self._timer.active():
@@ -194,7 +203,7 @@ class WebSite(Factory):
 
     async def _preflight(self, request: Request) -> None:
         request.setResponseCode(204)
-        for name, value in self.cors.preflight(request.requestHeaders):
+        for name, value in self.cors.preflight(request.requestHeaders, request.path):
             request.setHeader(name, value)
 
 

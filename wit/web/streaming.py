@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Request"], Coroutine[Any, Any, None]]
 
+NO_PAGE = (
+    b"Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
+    b"Cross-Origin-Opener-Policy: same-origin\r\n"
+)
+"""What an answer that is no page says to a browser that takes it for one. Pages set a policy of
+their own (Content Security Policy Level 3), and have none of this."""
+
 _SANE_TRACE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -131,11 +138,13 @@ class Request(server.Request):
 
     def common_headers(self) -> bytes:
         """What every answer carries, as header lines."""
-        return b"%bX-Request-Id: %b\r\nX-Trace-Id: %b\r\n%b" % (
+        is_page = self.responseHeaders.hasHeader(b"Content-Security-Policy")
+        return b"%b%bX-Request-Id: %b\r\nX-Trace-Id: %b\r\n%b" % (
             self._context.static_headers,
+            b"" if is_page else NO_PAGE,
             self.request_id.encode(),
             self.trace_id.encode(),
-            self._context.cors.headers(self.requestHeaders),
+            self._context.cors.headers(self.requestHeaders, self.path),
         )
 
     # answering

@@ -53,3 +53,43 @@ def test_a_preflight_is_answered_on_every_path(run: Callable[[Any], Any], runtim
     assert b"Access-Control-Allow-Methods: GET, POST, PUT, PATCH, DELETE, OPTIONS\r\n" in answer
     assert b"Access-Control-Allow-Origin: https://a.example\r\n" in answer
     assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.attack(55)
+def test_an_origin_that_is_a_star_gets_no_credentials() -> None:
+    said = Cors(("*",)).headers(from_origin("*"))
+    assert b"Access-Control-Allow-Origin: *\r\n" in said
+    assert b"Credentials" not in said
+
+
+@pytest.mark.attack(55)
+@pytest.mark.parametrize("origins", [(), ("https://a.example",), ("*",)])
+@pytest.mark.parametrize("path", [b"/api/v1", b"/api/v1/user"])
+def test_the_public_api_is_open_without_credentials(origins: tuple[str, ...], path: bytes) -> None:
+    cors = Cors(origins)
+    for origin in (None, "null", "https://a.example", "https://b.example"):
+        said = cors.headers(from_origin(origin), path)
+        assert b"Access-Control-Allow-Origin: *\r\n" in said
+        assert b"PATCH" in said
+        assert b"X-RateLimit-Remaining" in said and b"Link" in said
+        assert b"Credentials" not in said
+        assert cors.preflight(from_origin(origin), path) == [(b"Access-Control-Max-Age", b"600")]
+
+
+@pytest.mark.parametrize("path", [b"/api/v10", b"/api", b"/x/api/v1", b"/trpc/users.me"])
+def test_what_is_not_the_public_api_is_not_open(path: bytes) -> None:
+    assert Cors(()).headers(from_origin("https://a.example"), path) == b""
+    assert Cors(()).preflight(from_origin("https://a.example"), path) == []
+
+
+def test_a_preflight_of_the_public_api(run: Callable[[Any], Any], runtime: Runtime) -> None:
+    with online(run, runtime, route_to(say_hello)) as site:
+        answer = site.exchange(
+            b"OPTIONS /api/v1/user HTTP/1.1\r\nHost: h\r\nOrigin: https://any.example\r\n"
+            b"Access-Control-Request-Method: PATCH\r\nConnection: close\r\n\r\n"
+        )
+    assert answer.startswith(b"HTTP/1.1 204 ")
+    assert answer.count(b"Access-Control-Allow-Origin: *\r\n") == 1
+    assert answer.count(b"Access-Control-Allow-Methods: ") == 1
+    assert b"Authorization" in answer
+    assert b"Credentials" not in answer

@@ -1,0 +1,1 @@
+"""The routers of the tRPC API, one module each: see wit/operations/registry.py."""

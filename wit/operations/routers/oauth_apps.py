@@ -1,0 +1,429 @@
+"""OAuth apps of the caller, published apps, and what the caller has granted to apps (contract,
+trpc-notes.md, "sshKeys, tokens, oauthApps")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from wit.db.port import Row
+from wit.oauth.apps import MAX_ADDITIONAL_URLS
+from wit.oauth.redirects import MAX_LENGTH
+from wit.oauth.scopes import DESCRIPTIONS
+from wit.operations.access import Public, SignedIn
+from wit.operations.call import Call
+from wit.operations.inputs import ById, Offset, Uuid
+from wit.operations.registry import Input, Router
+from wit.operations.shapes import Success
+
+Scope = Literal[
+    "user:read",
+    "user:email",
+    "repo:read",
+    "repo:write",
+    "repo:admin",
+    "org:read",
+    "org:write",
+    "workflow:read",
+    "workflow:write",
+    "issue:read",
+    "issue:write",
+    "pull:read",
+    "pull:write",
+    "webhook:read",
+    "webhook:write",
+]
+
+WARNING = "Copy the client secret now: it is not shown again."
+
+router = Router("oauthApps")
+
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Description = Annotated[str, Field(max_length=500)]
+Url = Annotated[
+    str, Field(min_length=1, max_length=MAX_LENGTH, json_schema_extra={"format": "uri"})
+]
+Urls = Annotated[list[Url], Field(max_length=MAX_ADDITIONAL_URLS)]
+
+
+class Create(Input):
+    name: Name
+    callbackUrl: Url
+    description: Description | None = None
+    websiteUrl: Url | None = None
+    additionalCallbackUrls: Urls = []
+    logoUrl: Url | None = None
+    privacyPolicyUrl: Url | None = None
+    termsOfServiceUrl: Url | None = None
+    isConfidential: bool = True
+    """wit's own: false for programs that cannot keep a secret; they must use PKCE."""
+
+
+class Update(Input):
+    id: Uuid
+    name: Name = ""
+    description: Description = ""
+    callbackUrl: Url = ""
+    additionalCallbackUrls: Urls = []
+    websiteUrl: Url | None = None
+    logoUrl: Url | None = None
+    privacyPolicyUrl: Url | None = None
+    termsOfServiceUrl: Url | None = None
+
+
+class Installations(Input):
+    id: Uuid
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    offset: Offset = 0
+
+
+class Search(Input):
+    query: Annotated[str, Field(min_length=1, max_length=100)]
+    limit: Annotated[int, Field(ge=1, le=50)] = 20
+
+
+class Popular(Input):
+    limit: Annotated[int, Field(ge=1, le=50)] = 20
+    offset: Offset = 0
+
+
+class ByAuthorization(Input):
+    authorizationId: Uuid
+
+
+class App(TypedDict):
+    id: str
+    name: str
+    description: str | None
+    clientId: str
+    clientSecretPrefix: str
+    callbackUrl: str
+    additionalCallbackUrls: list[str]
+    logoUrl: str | None
+    websiteUrl: str | None
+    privacyPolicyUrl: str | None
+    termsOfServiceUrl: str | None
+    isPublished: bool
+    isVerified: bool
+    installationsCount: int
+    isConfidential: bool
+    createdAt: datetime
+    updatedAt: datetime
+
+
+class PublicApp(TypedDict):
+    id: str
+    name: str
+    description: str | None
+    logoUrl: str | None
+    websiteUrl: str | None
+    privacyPolicyUrl: str | None
+    termsOfServiceUrl: str | None
+    isVerified: bool
+    installationsCount: int
+    createdAt: datetime
+
+
+class ListedApp(TypedDict):
+    id: str
+    name: str
+    description: str | None
+    logoUrl: str | None
+    websiteUrl: str | None
+    isVerified: bool
+    installationsCount: int
+
+
+class Created(TypedDict):
+    id: str
+    name: str
+    description: str | None
+    clientId: str
+    clientSecret: str
+    callbackUrl: str
+    createdAt: datetime
+    warning: str
+
+
+class Updated(TypedDict):
+    id: str
+    name: str
+    description: str | None
+    callbackUrl: str
+    additionalCallbackUrls: list[str]
+    logoUrl: str | None
+    websiteUrl: str | None
+    privacyPolicyUrl: str | None
+    termsOfServiceUrl: str | None
+    updatedAt: datetime
+
+
+class Published(TypedDict):
+    success: bool
+    isPublished: bool
+
+
+class NewSecret(TypedDict):
+    clientSecret: str
+    warning: str
+
+
+class Installation(TypedDict):
+    id: str
+    userId: str
+    scopes: list[Scope]
+    createdAt: datetime
+    updatedAt: datetime
+
+
+class InstallationPage(TypedDict):
+    total: int
+    installations: list[Installation]
+
+
+class ScopeInfo(TypedDict):
+    name: Scope
+    description: str
+
+
+class AuthorizedApp(TypedDict):
+    id: str
+    name: str
+    description: str | None
+    logoUrl: str | None
+    websiteUrl: str | None
+    isVerified: bool
+
+
+class Authorization(TypedDict):
+    id: str
+    app: AuthorizedApp | None
+    scopes: list[Scope]
+    createdAt: datetime
+    updatedAt: datetime
+
+
+def app_shape(row: Row) -> App:
+    """An app as its owner sees it."""
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "description": row["description"],
+        "clientId": row["client_id"],
+        "clientSecretPrefix": row["client_secret_prefix"],
+        "callbackUrl": row["callback_url"],
+        "additionalCallbackUrls": row["additional_callback_urls"] or [],
+        "logoUrl": row["logo_url"],
+        "websiteUrl": row["website_url"],
+        "privacyPolicyUrl": row["privacy_policy_url"],
+        "termsOfServiceUrl": row["terms_of_service_url"],
+        "isPublished": row["is_published"],
+        "isVerified": row["is_verified"],
+        "installationsCount": row["installations_count"],
+        "isConfidential": row["is_confidential"],
+        "createdAt": row["created_at"],
+        "updatedAt": row["updated_at"],
+    }
+
+
+def listed(row: Row) -> ListedApp:
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "description": row["description"],
+        "logoUrl": row["logo_url"],
+        "websiteUrl": row["website_url"],
+        "isVerified": row["is_verified"],
+        "installationsCount": row["installations_count"],
+    }
+
+
+def authorization_shape(row: Row) -> Authorization:
+    """From a row of ``Authorizations.of_user``."""
+    return {
+        "id": row["id"],
+        "app": {
+            "id": row["app_id"],
+            "name": row["name"],
+            "description": row["description"],
+            "logoUrl": row["logo_url"],
+            "websiteUrl": row["website_url"],
+            "isVerified": row["is_verified"],
+        },
+        "scopes": row["scopes"],
+        "createdAt": row["created_at"],
+        "updatedAt": row["updated_at"],
+    }
+
+
+_COLUMNS = {
+    "name": "name",
+    "description": "description",
+    "callbackUrl": "callback_url",
+    "additionalCallbackUrls": "additional_callback_urls",
+    "websiteUrl": "website_url",
+    "logoUrl": "logo_url",
+    "privacyPolicyUrl": "privacy_policy_url",
+    "termsOfServiceUrl": "terms_of_service_url",
+}
+
+
+def _links(values: Create) -> Mapping[str, Any]:
+    names = ("websiteUrl", "logoUrl", "privacyPolicyUrl", "termsOfServiceUrl")
+    return {_COLUMNS[name]: getattr(values, name) for name in names}
+
+
+@router.query("list", access=SignedIn("user:read"))
+async def list_(call: Call) -> list[App]:
+    """The caller's apps, oldest first, without their secrets."""
+    return [app_shape(row) for row in await call.core.oauth.apps.of_owner(call.user_id)]
+
+
+@router.query("get", access=SignedIn("user:read"), errors=("not_found",))
+async def get(call: Call, values: ById) -> App:
+    """One of the caller's apps."""
+    return app_shape(await call.core.oauth.apps.get(call.user_id, values.id))
+
+
+@router.query("getPublic", access=Public(), errors=("not_found",))
+async def get_public(call: Call, values: ById) -> PublicApp:
+    """A published app, as everybody sees it."""
+    row = await call.core.oauth.apps.get_published(values.id)
+    return {
+        **listed(row),
+        "privacyPolicyUrl": row["privacy_policy_url"],
+        "termsOfServiceUrl": row["terms_of_service_url"],
+        "createdAt": row["created_at"],
+    }
+
+
+@router.mutation("create", access=SignedIn(None), errors=("invalid", "not_found"))
+async def create(call: Call, values: Create) -> Created:
+    """A new app; the answer is the only place where its secret is ever shown."""
+    row, secret = await call.core.oauth.apps.create(
+        call.user_id,
+        name=values.name,
+        callback_url=values.callbackUrl,
+        additional_callback_urls=values.additionalCallbackUrls,
+        description=values.description,
+        confidential=values.isConfidential,
+        links=_links(values),
+    )
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "description": row["description"],
+        "clientId": row["client_id"],
+        "clientSecret": secret,
+        "callbackUrl": row["callback_url"],
+        "createdAt": row["created_at"],
+        "warning": WARNING,
+    }
+
+
+@router.mutation("update", access=SignedIn(None), errors=("invalid", "not_found"))
+async def update(call: Call, values: Update) -> Updated:
+    """Change what is given; null clears an address. Not with a token: whoever sets a callback URL
+    gets the codes."""
+    changes = {_COLUMNS[name]: getattr(values, name) for name in values.model_fields_set - {"id"}}
+    row = app_shape(await call.core.oauth.apps.update(call.user_id, values.id, changes))
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "description": row["description"],
+        "callbackUrl": row["callbackUrl"],
+        "additionalCallbackUrls": row["additionalCallbackUrls"],
+        "logoUrl": row["logoUrl"],
+        "websiteUrl": row["websiteUrl"],
+        "privacyPolicyUrl": row["privacyPolicyUrl"],
+        "termsOfServiceUrl": row["termsOfServiceUrl"],
+        "updatedAt": row["updatedAt"],
+    }
+
+
+@router.mutation("publish", access=SignedIn("user:write"), errors=("not_found",))
+async def publish(call: Call, values: ById) -> Published:
+    """Show the app to everybody: in searches, and by its id."""
+    return await _set_published(call, values.id, True)
+
+
+@router.mutation("unpublish", access=SignedIn("user:write"), errors=("not_found",))
+async def unpublish(call: Call, values: ById) -> Published:
+    """Hide the app again; who uses it goes on."""
+    return await _set_published(call, values.id, False)
+
+
+async def _set_published(call: Call, app_id: str, published: bool) -> Published:
+    changes = {"is_published": published}
+    row = await call.core.oauth.apps.update(call.user_id, app_id, changes)
+    return {"success": True, "isPublished": row["is_published"]}
+
+
+@router.mutation("regenerateSecret", access=SignedIn(None), errors=("not_found",))
+async def regenerate_secret(call: Call, values: ById) -> NewSecret:
+    """A new client secret; the old one is refused from now on. Tokens stay as they are."""
+    secret = await call.core.oauth.apps.regenerate_secret(call.user_id, values.id)
+    return {"clientSecret": secret, "warning": WARNING}
+
+
+@router.mutation("delete", access=SignedIn("user:write"), errors=("not_found",))
+async def delete(call: Call, values: ById) -> Success:
+    """Delete an app with everything that was granted to it."""
+    await call.core.oauth.apps.delete(call.user_id, values.id)
+    return {"success": True}
+
+
+@router.query("listInstallations", access=SignedIn("user:read"), errors=("not_found",))
+async def list_installations(call: Call, values: Installations) -> InstallationPage:
+    """Who has granted what to one of the caller's apps, newest first."""
+    total, rows = await call.core.oauth.apps.installations(
+        call.user_id, values.id, values.limit, values.offset
+    )
+    installations: list[Installation] = [
+        {
+            "id": row["id"],
+            "userId": row["user_id"],
+            "scopes": row["scopes"],
+            "createdAt": row["created_at"],
+            "updatedAt": row["updated_at"],
+        }
+        for row in rows
+    ]
+    return {"total": total, "installations": installations}
+
+
+@router.query("search", access=Public(), limit="search")
+async def search(call: Call, values: Search) -> list[ListedApp]:
+    """Published apps with the text in their name or description, most used first."""
+    return [listed(row) for row in await call.core.oauth.apps.search(values.query, values.limit)]
+
+
+@router.query("listPopular", access=Public())
+async def list_popular(call: Call, values: Popular) -> list[ListedApp]:
+    """Published apps, most used first."""
+    return [listed(row) for row in await call.core.oauth.apps.popular(values.limit, values.offset)]
+
+
+@router.query("scopes", access=Public())
+async def scopes(call: Call) -> list[ScopeInfo]:
+    """What an app can ask for."""
+    return [{"name": name, "description": text} for name, text in DESCRIPTIONS.items()]  # type: ignore[typeddict-item]
+
+
+@router.query("authorizations", access=SignedIn("user:read"))
+async def authorizations(call: Call) -> list[Authorization]:
+    """What the caller has granted to apps, last changed first."""
+    rows = await call.core.oauth.authorizations.of_user(call.user_id)
+    return [authorization_shape(row) for row in rows]
+
+
+@router.mutation("revokeAuthorization", access=SignedIn("user:write"), errors=("not_found",))
+async def revoke_authorization(call: Call, values: ByAuthorization) -> Success:
+    """Take back what was granted to an app: all its tokens for the caller stop working, refresh
+    tokens included."""
+    await call.core.oauth.authorizations.revoke(call.user_id, values.authorizationId)
+    return {"success": True}
