@@ -99,8 +99,10 @@ def world(database: Database, runtime: Runtime, run) -> World:
 
 def ask(world: World, run, actor: Actor, name: RepoName | str, needed: Level) -> Any:
     """The row, or the error as (type, sentence); ``name`` may be an id."""
-    by = world.gate.repository_by_id if isinstance(name, str) else world.gate.repository
+    gate = world.gate
     try:
-        return run(by(actor, name, needed))
+        if isinstance(name, str):
+            return run(gate.repository_by_id(actor, name, needed))
+        return run(gate.repository(actor, name, needed))
     except (Unauthorized, Forbidden, NotFound) as error:
         return type(error), error.message

@@ -3,11 +3,13 @@ from __future__ import annotations
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from sqlalchemy import update
 from twisted.internet.defer import Deferred, DeferredList
 
 from tests.accounts.identity import World, make_world
 from wit.accounts.sign_up import NewAccount, SignUpClosed
 from wit.accounts.users import EmailTaken, NameTaken
+from wit.db.tables import invitations
 from wit.errors import Invalid, RateLimited
 
 PASSWORD = "correct horse battery"
@@ -138,5 +140,16 @@ def test_an_invitation_lasts_a_week_and_not_where_it_is_closed(database, runtime
     with pytest.raises(SignUpClosed):
         sign_up(closed, run, "ada", invitation=secret)
     world.clock.advance(days=8)
+    with pytest.raises(SignUpClosed):
+        sign_up(world, run, "ada", invitation=secret)
+
+
+def test_only_an_invitation_to_the_site_lets_people_in(database, runtime, run) -> None:
+    """Whoever administers a repository may invite to it, and not to the site."""
+    world = make_world(database, runtime, sign_up="invitation")
+    root = run(world.accounts.users.create("root", "root@example.org", role="admin"))
+    run(world.identity.sign_up.invite("ada@example.org", root["id"]))
+    (secret,) = parse_qs(urlsplit(run(world.link())).query)["invitation"]
+    run(database.execute(update(invitations).values(kind="repository", role="read")))
     with pytest.raises(SignUpClosed):
         sign_up(world, run, "ada", invitation=secret)

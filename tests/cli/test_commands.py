@@ -58,6 +58,16 @@ def site(wit) -> Wit:
     return wit
 
 
+def test_invitations_and_lost_devices(site):
+    link = site("user", "invite", "carol@example.org", "--by", "alice").strip()
+    assert re.fullmatch(r"http://localhost:3000/register\?invitation=[A-Za-z0-9]{40}", link)
+    site("user", "invite", "b@example.org", "--by", "alice", status=1)
+    assert "taken" in site.err
+    site("user", "invite", "carol@example.org", "--by", "nobody", status=1)
+    site("user", "two-factor-off", "bob")
+    assert "password alone" in site.err
+
+
 def test_users(site):
     assert [(u["username"], u["role"]) for u in site.json("user", "list")] == [
         ("alice", "superadmin"), ("bob", "user"),

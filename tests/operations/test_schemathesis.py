@@ -90,9 +90,7 @@ def cases() -> list[Any]:
             with suppress(Unsatisfiable):  # there is nothing to get wrong
                 made += _made_up(operation, GenerationMode.NEGATIVE, 1)
     assert {case.operation.label for case in made} == {result.ok().label for result in found}
-    return sorted(
-        made, key=lambda case: any(part in case.operation.label.lower() for part in LAST)
-    )
+    return sorted(made, key=lambda case: any(part in case.operation.label.lower() for part in LAST))
 
 
 def _made_up(operation: Any, mode: GenerationMode, count: int) -> list[Any]:

@@ -35,6 +35,11 @@ class Quarry:
                 found.append(child)
         return found
 
+    def working(self) -> list[psutil.Process]:
+        """Its children but those that read objects, which wait a while for the next request."""
+        reading = {child.pid for child in self.gits("--batch-command")}
+        return [child for child in self.children() if child.pid not in reading]
+
     def fds(self) -> int:
         return int(self.process.num_fds())
 
@@ -56,7 +61,7 @@ class Quarry:
         """The daemon answers, and nothing is left of what was attacked."""
         assert self.daemon.process is not None
         assert self.daemon.process.poll() is None, self.daemon.log()[-4000:]
-        wait_until(lambda: not self.children(), what="the end of all git processes")
+        wait_until(lambda: not self.working(), what="the end of all git processes")
         # Two pushes that were cut off side by side leave it to the next reconciliation.
         wait_until(
             lambda: not self.leftovers(),

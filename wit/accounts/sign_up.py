@@ -46,10 +46,10 @@ _LOCK_FIRST = upsert(system_settings).on_conflict_do_nothing()
 _FIRST = select(system_settings.c.key).where(system_settings.c.key == FIRST).with_for_update()
 _ADMINISTRATORS = select(func.count()).select_from(users).where(users.c.role != "user")
 _OPEN = (invitations.c.accepted_at.is_(None)) & (invitations.c.expires_at > bindparam("now"))
-_BY_TOKEN = select(invitations).where(
-    _OPEN, invitations.c.email == bindparam("email"), invitations.c.token_hash == bindparam("hash")
-)
-_BY_EMAIL = select(invitations).where(_OPEN, invitations.c.email == bindparam("email")).limit(1)
+_TO_SITE = _OPEN & (invitations.c.kind == "site") & (invitations.c.email == bindparam("email"))
+"""Only administrators let people in: an invitation to a repository is for those who are."""
+_BY_TOKEN = select(invitations).where(_TO_SITE, invitations.c.token_hash == bindparam("hash"))
+_BY_EMAIL = select(invitations).where(_TO_SITE).limit(1)
 _BY_ID = (
     select(invitations, users.c.username)
     .join_from(invitations, users, users.c.id == invitations.c.invited_by)

@@ -85,9 +85,7 @@ def _users(group: Groups) -> None:
     _listing(group, "list", "users:show", "list the users")
     invite = _command(group, "invite", "users:invite", "print a link to make an account", "ADDRESS")
     invite.add_argument("--by", required=True, metavar="NAME", help="the user who invites")
-    _command(
-        group, "two-factor-off", "users:two_factor_off", "for who has lost the device", "NAME"
-    )
+    _command(group, "two-factor-off", "users:two_factor_off", "for who has lost the device", "NAME")
     suspend = _command(group, "suspend", "users:suspend", "lock a user out", "NAME")
     suspend.add_argument("--reason", default="suspended by an administrator", metavar="TEXT")
     _command(group, "resume", "users:resume", "end a suspension", "NAME")

@@ -33,7 +33,6 @@ import type {
   TRPCMutationProcedure,
   TRPCQueryProcedure,
   TRPCSubscriptionProcedure,
-  TrackedEnvelope,
 } from '@trpc/server';
 
 type Query<I, O> = TRPCQueryProcedure<{ input: I; output: O; meta: object }>;
@@ -136,7 +135,7 @@ def _procedure(operation: Operation, schemas: Schemas, indent: str) -> str:
     output = schemas.outputs[operation.name]
     if get_origin(operation.output) is Tracked:
         data = schemas.resolve(output)["prefixItems"][1]
-        given = f"TrackedEnvelope<{_type(data, '', indent)}>"
+        given = f"{{ id: string; data: {_type(data, '', indent)} }}"
     else:
         given = _type(output, "", indent)
     return f"{kind[operation.kind]}<{taken}, {given}>"
