@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import insert
 
 from tests.accounts.identity import World
 from wit.accounts.users import NameTaken
+from wit.db.tables import repositories
 from wit.errors import Conflict, Invalid, NotFound
-from wit.git.names import RepoName
 
 
 @pytest.fixture
@@ -51,10 +52,6 @@ def test_a_new_name(world: World, run, ada) -> None:
 
 
 def test_names_in_addresses_of_repositories_stay(world: World, run, ada, database) -> None:
-    from sqlalchemy import insert
-
-    from wit.db.tables import repositories
-
     now = world.clock.now()
     run(
         database.execute(
@@ -65,4 +62,3 @@ def test_names_in_addresses_of_repositories_stay(world: World, run, ada, databas
     with pytest.raises(Conflict, match="repositories"):
         change(world, run, ada, "countess")
     assert change(world, run, ada, "ADA")["display_username"] == "ADA"
-    assert RepoName("ada", "tools")

@@ -58,7 +58,7 @@ async def update_user(x: Exchange) -> Any:
     try:
         await x.identity.profiles.update(own.user_id, changes, username)
     except NameTaken:
-        raise errors.USERNAME_TAKEN from None
+        raise errors.USERNAME_TAKEN() from None
     x.begin(own)
     return {"status": True}
 
@@ -69,13 +69,13 @@ async def change_password(x: Exchange) -> Any:
     check_new_password(body.newPassword)
     ways = await x.identity.linked.list(own.user_id)
     if all(way["provider_id"] != "credential" for way in ways):
-        raise errors.NO_PASSWORD
+        raise errors.NO_PASSWORD()
     try:
         await x.identity.password_reset.change(
             own.user_id, body.currentPassword, body.newPassword, x.device.address
         )
     except Unauthorized:
-        raise errors.INVALID_PASSWORD from None
+        raise errors.INVALID_PASSWORD() from None
     token = None
     if body.revokeOtherSessions:
         await x.identity.sessions.revoke_all(own.user_id)

@@ -137,12 +137,12 @@ class AuthDoor:
             if path not in _FORMS or not site:
                 return
             if site == "cross-site" and request.header(b"Sec-Fetch-Mode") == "navigate":
-                raise errors.CROSS_SITE
+                raise errors.CROSS_SITE()
         origin = self._origins.sent_by(request)
         if not origin:
-            raise errors.MISSING_ORIGIN
+            raise errors.MISSING_ORIGIN()
         if origin not in self._origins and not same_host(origin, request):
-            raise errors.INVALID_ORIGIN
+            raise errors.INVALID_ORIGIN()
 
 
 async def _body(request: Request) -> Any:

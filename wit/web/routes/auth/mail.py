@@ -71,12 +71,12 @@ async def reset_password(x: Exchange) -> Any:
     body = x.body(Reset)
     token = body.token or x.query.get("token")
     if not token:
-        raise errors.INVALID_TOKEN
+        raise errors.INVALID_TOKEN()
     check_new_password(body.newPassword)
     try:
         await x.identity.password_reset.reset(token, body.newPassword)
     except InvalidLink:
-        raise errors.INVALID_TOKEN from None
+        raise errors.INVALID_TOKEN() from None
     return {"status": True}
 
 

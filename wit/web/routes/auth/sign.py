@@ -81,9 +81,9 @@ def check_new_username(name: str, status: int) -> None:
 def check_new_password(password: str) -> None:
     """Raises AuthError."""
     if len(password) < MIN_LENGTH:
-        raise errors.PASSWORD_TOO_SHORT
+        raise errors.PASSWORD_TOO_SHORT()
     if len(password) > MAX_LENGTH:
-        raise errors.PASSWORD_TOO_LONG
+        raise errors.PASSWORD_TOO_LONG()
 
 
 async def sign_up(x: Exchange) -> Any:
@@ -113,9 +113,9 @@ async def sign_up(x: Exchange) -> Any:
     try:
         user = await x.identity.sign_up.register(new, body.password, x.device.address)
     except EmailTaken:
-        raise errors.EMAIL_TAKEN from None
+        raise errors.EMAIL_TAKEN() from None
     except NameTaken:
-        raise errors.USERNAME_TAKEN from None
+        raise errors.USERNAME_TAKEN() from None
     if x.identity.outbox.reaches_people and not user["email_verified"]:
         await x.identity.verification.send(user["email"], body.callbackURL or "/")
     session = await x.identity.sessions.create(
@@ -131,13 +131,13 @@ async def sign_in_email(x: Exchange) -> Any:
     try:
         email = check_email(body.email)
     except Invalid:
-        raise errors.INVALID_EMAIL from None
+        raise errors.INVALID_EMAIL() from None
     try:
         found = await x.identity.sign_in.by_password(
             email, body.password, x.device, by="email", remember=body.rememberMe is not False
         )
     except Unauthorized:
-        raise errors.INVALID_EMAIL_OR_PASSWORD from None
+        raise errors.INVALID_EMAIL_OR_PASSWORD() from None
     if isinstance(found, SecondStep):
         return _second_step(x, found, body.rememberMe)
     answer = {"redirect": bool(body.callbackURL), **_signed_in(x, found)}
@@ -151,7 +151,7 @@ async def sign_in_username(x: Exchange) -> Any:
     body = x.body(SignInUsername)
     x.check_return(body.callbackURL)
     if not body.username or not body.password:
-        raise errors.INVALID_USERNAME_OR_PASSWORD
+        raise errors.INVALID_USERNAME_OR_PASSWORD()
     check_username(body.username, 422, _LOGIN)
     try:
         found = await x.identity.sign_in.by_password(
@@ -162,7 +162,7 @@ async def sign_in_username(x: Exchange) -> Any:
             remember=body.rememberMe is not False,
         )
     except Unauthorized:
-        raise errors.INVALID_USERNAME_OR_PASSWORD from None
+        raise errors.INVALID_USERNAME_OR_PASSWORD() from None
     if isinstance(found, SecondStep):
         return _second_step(x, found, body.rememberMe)
     return _signed_in(x, found)

@@ -40,7 +40,7 @@ async def _leave(x: Exchange, link_to: str | None) -> Any:
     for field in ("callbackURL", "errorCallbackURL", "newUserCallbackURL"):
         x.check_return(getattr(body, field), field)
     if body.provider != PROVIDER or not x.identity.social.github.configured:
-        raise errors.PROVIDER_NOT_FOUND
+        raise errors.PROVIDER_NOT_FOUND()
     journey = Journey(
         return_to=body.callbackURL or x.public_url,
         on_error=body.errorCallbackURL or "",
@@ -57,7 +57,7 @@ async def _leave(x: Exchange, link_to: str | None) -> Any:
 async def callback(x: Exchange) -> Redirect:
     """Where GitHub sends people back to."""
     if x.path["provider"] != PROVIDER or not x.identity.social.github.configured:
-        raise errors.PROVIDER_NOT_FOUND
+        raise errors.PROVIDER_NOT_FOUND()
     page = f"{x.public_url}{PREFIX}/error"
     code, error, state = (x.query.get(name, "") for name in ("code", "error", "state"))
     try:

@@ -31,7 +31,7 @@ async def _confirmed(x: Exchange, password: str) -> Session:
     try:
         await x.identity.sign_in.confirm(own.user_id, password, x.device)
     except Unauthorized:
-        raise errors.INVALID_PASSWORD from None
+        raise errors.INVALID_PASSWORD() from None
     return own
 
 
@@ -50,7 +50,7 @@ async def get_totp_uri(x: Exchange) -> Any:
     try:
         uri = await x.identity.two_factor.uri(own.user)
     except NotSetUp:
-        raise errors.TOTP_NOT_ENABLED from None
+        raise errors.TOTP_NOT_ENABLED() from None
     await _confirmed(x, body.password)
     return {"totpURI": uri}
 
@@ -67,7 +67,7 @@ async def generate_backup_codes(x: Exchange) -> Any:
     own = await x.signed_in()
     body = x.body(Password)
     if not own.user["two_factor_enabled"]:
-        raise errors.TWO_FACTOR_NOT_ENABLED
+        raise errors.TWO_FACTOR_NOT_ENABLED()
     await _confirmed(x, body.password)
     codes = await x.identity.two_factor.new_recovery_codes(own.user_id)
     return {"status": True, "backupCodes": codes}
@@ -108,20 +108,20 @@ async def _second_step(x: Exchange, code: str, *, recovery: bool) -> Session:
     token = x.cookies.signed(x.request, TWO_FACTOR)
     try:
         if token is None:
-            raise errors.INVALID_TWO_FACTOR_COOKIE
+            raise errors.INVALID_TWO_FACTOR_COOKIE()
         session = await x.identity.sign_in.second_step(token, code, x.device, recovery=recovery)
     except WrongCode:
         raise
     except Unauthorized:
-        raise errors.INVALID_TWO_FACTOR_COOKIE from None
+        raise errors.INVALID_TWO_FACTOR_COOKIE() from None
     x.begin(session)
     x.cookies.delete(x.request, TWO_FACTOR)
     return session
 
 
 def _wrong(recovery: bool) -> AuthError:
-    return errors.INVALID_BACKUP_CODE if recovery else errors.INVALID_CODE
+    return errors.INVALID_BACKUP_CODE() if recovery else errors.INVALID_CODE()
 
 
 def _not_set_up(recovery: bool) -> AuthError:
-    return errors.BACKUP_CODES_NOT_ENABLED if recovery else errors.TOTP_NOT_ENABLED
+    return errors.BACKUP_CODES_NOT_ENABLED() if recovery else errors.TOTP_NOT_ENABLED()
