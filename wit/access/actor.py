@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
+from typing import Literal, get_args
 
 import attrs
 
-TOKEN_SCOPES = (
+TokenScope = Literal[
     "repo:read",
     "repo:write",
     "repo:admin",
@@ -14,10 +15,11 @@ TOKEN_SCOPES = (
     "user:write",
     "packages:read",
     "packages:write",
-)
+]
+TOKEN_SCOPES: tuple[TokenScope, ...] = get_args(TokenScope)
 """Scopes of personal access tokens (contract, auth.md). None implies another of these."""
 
-OAUTH_SCOPES = (
+OAuthScope = Literal[
     "user:read",
     "user:email",
     "repo:read",
@@ -33,7 +35,8 @@ OAUTH_SCOPES = (
     "pull:write",
     "webhook:read",
     "webhook:write",
-)
+]
+OAUTH_SCOPES: tuple[OAuthScope, ...] = get_args(OAuthScope)
 """Scopes that an OAuth app can be granted (contract, auth.md)."""
 
 SCOPES = frozenset((*TOKEN_SCOPES, *OAUTH_SCOPES))

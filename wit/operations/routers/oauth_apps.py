@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from wit.access.actor import OAuthScope
 from wit.db.port import Row
 from wit.oauth.apps import MAX_ADDITIONAL_URLS
 from wit.oauth.redirects import MAX_LENGTH
@@ -19,24 +20,6 @@ from wit.operations.call import Call
 from wit.operations.inputs import ById, Offset, Uuid
 from wit.operations.registry import Input, Router
 from wit.operations.shapes import Success
-
-Scope = Literal[
-    "user:read",
-    "user:email",
-    "repo:read",
-    "repo:write",
-    "repo:admin",
-    "org:read",
-    "org:write",
-    "workflow:read",
-    "workflow:write",
-    "issue:read",
-    "issue:write",
-    "pull:read",
-    "pull:write",
-    "webhook:read",
-    "webhook:write",
-]
 
 WARNING = "Copy the client secret now: it is not shown again."
 
@@ -175,7 +158,7 @@ class NewSecret(TypedDict):
 class Installation(TypedDict):
     id: str
     userId: str
-    scopes: list[Scope]
+    scopes: list[OAuthScope]
     createdAt: datetime
     updatedAt: datetime
 
@@ -186,7 +169,7 @@ class InstallationPage(TypedDict):
 
 
 class ScopeInfo(TypedDict):
-    name: Scope
+    name: OAuthScope
     description: str
 
 
@@ -202,7 +185,7 @@ class AuthorizedApp(TypedDict):
 class Authorization(TypedDict):
     id: str
     app: AuthorizedApp | None
-    scopes: list[Scope]
+    scopes: list[OAuthScope]
     createdAt: datetime
     updatedAt: datetime
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from wit.access.actor import TOKEN_SCOPES
+from wit.access.actor import TOKEN_SCOPES, TokenScope
 from wit.accounts.tokens import MAX_DAYS
 from wit.db.port import Row
 from wit.operations.access import SignedIn
@@ -16,16 +16,6 @@ from wit.operations.call import Call
 from wit.operations.inputs import ById
 from wit.operations.registry import Input, Router
 from wit.operations.shapes import Success
-
-Scope = Literal[
-    "repo:read",
-    "repo:write",
-    "repo:admin",
-    "user:read",
-    "user:write",
-    "packages:read",
-    "packages:write",
-]
 
 DESCRIPTIONS = {
     "repo:read": "Read private repositories",
@@ -45,7 +35,7 @@ router = Router("tokens")
 
 class Create(Input):
     name: Annotated[str, Field(min_length=1, max_length=100)]
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(TOKEN_SCOPES))]
+    scopes: Annotated[list[TokenScope], Field(min_length=1, max_length=len(TOKEN_SCOPES))]
     expiresInDays: Annotated[int, Field(gt=0, le=MAX_DAYS)] | None = None
 
 
@@ -57,7 +47,7 @@ class Token(TypedDict):
     id: str
     name: str
     tokenPrefix: str
-    scopes: list[Scope]
+    scopes: list[TokenScope]
     lastUsedAt: datetime | None
     expiresAt: datetime | None
     createdAt: datetime
@@ -68,7 +58,7 @@ class Created(TypedDict):
     name: str
     token: str
     tokenPrefix: str
-    scopes: list[Scope]
+    scopes: list[TokenScope]
     expiresAt: datetime | None
     createdAt: datetime
     warning: str
@@ -83,12 +73,12 @@ class Invalid(TypedDict):
 class Valid(TypedDict):
     valid: Literal[True]
     userId: str
-    scopes: list[Scope]
+    scopes: list[TokenScope]
     tokenId: str
 
 
 class ScopeInfo(TypedDict):
-    name: Scope
+    name: TokenScope
     description: str
 
 
