@@ -5,6 +5,7 @@ PYTHON := $(VENV)/bin/python
 HTTP   ?= tcp:3000:interface=127.0.0.1
 SSH    ?= tcp:2222:interface=127.0.0.1
 DATA   ?= ./var
+JOBS   ?= auto
 
 .PHONY: serve test bench lint format clean setup setup-dev
 
@@ -12,7 +13,7 @@ serve: setup
 	$(VENV)/bin/twistd -n --pidfile= wit --data-dir $(DATA) --http $(HTTP) --ssh $(SSH)
 
 test: setup-dev
-	$(PYTHON) -m pytest $(TESTS)
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile $(TESTS)
 
 bench: setup-dev
 	$(PYTHON) -m bench $(BENCH)

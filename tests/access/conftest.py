@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import attrs
@@ -31,7 +32,7 @@ class World:
     gate: Gate
     ids: dict[str, str]
 
-    def actor(self, name: str, scopes: set[str] | None = None) -> Actor:
+    def actor(self, name: str, scopes: Collection[str] | None = None) -> Actor:
         return Actor(
             user_id=self.ids[name],
             username=name,
