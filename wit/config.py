@@ -50,6 +50,14 @@ class Ssh:
     """Host key files; empty: ed25519, ecdsa and rsa keys made in DATA_DIR/ssh."""
     host_key_algorithms: tuple[str, ...] = ("ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256")
     """Host key algorithms that are offered. Add ecdsa-sha2-nistp256 for clients without these."""
+    macs: tuple[str, ...] = (
+        "hmac-sha2-256-etm@openssh.com",
+        "hmac-sha2-512-etm@openssh.com",
+        "hmac-sha2-256",
+        "hmac-sha2-512",
+    )
+    """MACs that are offered. The last two are for old clients (libssh2 before 1.11, Twisted);
+    without them, ssh-audit has nothing to warn of."""
     public_host: str = ""
     """Host name in clone addresses that are shown; empty: that of public_url."""
     anonymous_read: bool = False
@@ -100,6 +108,9 @@ class Repositories:
     """The largest pack that a push may bring."""
     max_file_bytes: int = 1 * GIB
     """The largest single file that a push may bring."""
+    max_delta_depth: int = 4095
+    """The longest chain of deltas in a pack that is pushed or imported; git itself writes none that
+    is longer."""
     hidden_refs: tuple[str, ...] = ("refs/wit", "refs/merge-queue")
     """Ref namespaces that clients neither see nor write."""
     read_only_refs: tuple[str, ...] = ("refs/pull",)
@@ -136,6 +147,10 @@ class Git:
     """The largest fetch request (wants and haves)."""
     maintenance_seconds: float = 3600.0
     """How often all repositories are looked at for housekeeping that is due; 0: never."""
+    scrub_days: int = 30
+    """Every pack is read again after so many days, to notice bytes that rot on disk; 0: never."""
+    scrub_bytes_per_second: int = 32 * MIB
+    """How fast packs are read for that, by one process for the whole site."""
 
 
 @attrs.frozen
@@ -165,6 +180,9 @@ class Accounts:
     GitHub; that of public_url is always one."""
     cookie_domain: str = ""
     """Domain of the session cookies, such as example.org; empty: this host only."""
+    cookie_same_site: str = "lax"
+    """lax, or none: browsers send the session cookies here from pages of other sites, too,
+    which trusted_origins must name; public_url must be https then."""
     github_client_id: str = ""
     """Client id of an OAuth app on GitHub; with its secret, people can sign in with GitHub."""
     github_client_secret: str = ""

@@ -320,6 +320,7 @@ RULES: dict[str, Check] = {
         "ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256",
         "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
     ),
+    "ssh.macs": _one_of(*config.Ssh().macs),
     "ssh.login_tries": _between(1, 100),
     "database.url": _database_url,
     "database.pool_min": _between(0, 1000),
@@ -338,6 +339,7 @@ RULES: dict[str, Check] = {
     "git.queue_length": _between(0, 10**6),
     "git.pack_cache_bytes": _between(0, 2**53),
     "git.maintenance_seconds": _between(0, 10**9),
+    "git.scrub_days": _between(0, 36500),
     "accounts.encryption_key": _matching(
         r"(\S{32,}(\s+\S{32,})*)?",
         "32 or more random characters (openssl rand -hex 32); old keys may follow after a space",
@@ -348,6 +350,7 @@ RULES: dict[str, Check] = {
     "accounts.cookie_domain": _matching(
         r"(\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)?", "a domain such as example.org, or nothing"
     ),
+    "accounts.cookie_same_site": _one_of("lax", "none"),
     "accounts.github_url": _base_url,
     "accounts.github_api_url": _base_url,
     "mail.smtp": _smtp_url,

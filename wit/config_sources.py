@@ -102,6 +102,11 @@ def read(
             f"{sources['database.pool_min']}: database.pool_min = {config.database.pool_min} is "
             f"more than database.pool_max = {config.database.pool_max}"
         )
+    if config.accounts.cookie_same_site == "none" and not config.public_url.startswith("https:"):
+        problems.append(
+            f"{sources['accounts.cookie_same_site']}: accounts.cookie_same_site = none needs "
+            "server.public_url with https://, as browsers take such cookies from nowhere else"
+        )
     if problems:
         raise ConfigError("\n".join(problems))
     return Loaded(config, sources)

@@ -12,6 +12,7 @@ from wit.access.shared_limits import SharedLimits
 from wit.accounts.administration import Administration
 from wit.accounts.ai_keys import make_repo_keys, make_user_keys
 from wit.accounts.audit import AuditLog
+from wit.accounts.authors import Authors
 from wit.accounts.credentials import Credentials
 from wit.accounts.identity import Identity
 from wit.accounts.last_use import LastUse
@@ -70,6 +71,7 @@ from wit.repositories.protection import BranchProtection
 from wit.repositories.push_events import PushEvents
 from wit.repositories.pushes import Pushes
 from wit.repositories.rights import Rights
+from wit.repositories.scrubbing import Scrubbing
 from wit.repositories.settings import Settings
 from wit.repositories.stars import make_stars, make_watches
 from wit.repositories.sync import Sync
@@ -141,7 +143,13 @@ class Core:
         self.repos = RepoManager(db, git, config, runtime, self.journal)
         paths = ServerPaths(config.repos_dir)
         self.damage = DamageWatch(
-            self.jobs, git, runtime, self.repos, governor=self.governor, paths=paths
+            self.jobs,
+            git,
+            runtime,
+            self.repos,
+            governor=self.governor,
+            paths=paths,
+            metrics=metrics,
         )
         suspect = self.damage.suspect
         self.refs = RefReader(runtime, config.repositories.hidden_refs, suspect=suspect)
@@ -197,8 +205,9 @@ class Core:
             reader=self.objects,
             trees=trees,
         )
+        authors = Authors(config, db)
         self.commits = CommitLog(
-            db,
+            authors,
             runtime,
             self.repos,
             self.browsing,
@@ -210,9 +219,9 @@ class Core:
         )
         self.languages = Languages(db, runtime, self.repos, self.browsing, trees=trees)
         self.discovery = Discovery(db, runtime, self.repos, self.refs, history)
-        own_pushes = OwnPushes(self.receive_pack, self.pushes, self.refs, self.repos)
+        self.own_pushes = OwnPushes(self.receive_pack, self.pushes, self.refs, self.repos)
         self.branches = Branches(
-            own_pushes,
+            self.own_pushes,
             self.refs,
             self.repos,
             reader=self.objects,
@@ -220,11 +229,12 @@ class Core:
         )
         self.committing = Committing(
             db=db,
+            authors=authors,
             runtime=runtime,
             refs=self.refs,
             manager=self.repos,
             reader=self.objects,
-            own_pushes=own_pushes,
+            own_pushes=self.own_pushes,
         )
         self.settings = Settings(db, git, runtime, refs=self.refs, manager=self.repos)
         self.protection = BranchProtection(
@@ -253,6 +263,16 @@ class Core:
             suspect=suspect,
         )
         self.housekeeping.register(self.events)
+        self.scrubbing = Scrubbing(
+            self.jobs,
+            runtime,
+            self.repos,
+            metrics,
+            every=config.git.maintenance_seconds,
+            days=config.git.scrub_days,
+            bytes_per_second=config.git.scrub_bytes_per_second,
+            suspect=suspect,
+        )
         self.traffic = GitTraffic(
             gate=self.gate,
             manager=self.repos,

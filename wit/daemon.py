@@ -47,8 +47,8 @@ from wit.web.routes.auth.door import AuthDoor
 from wit.web.routes.documents import Documents
 from wit.web.routes.git import GitDoor
 from wit.web.routes.health import Health
-from wit.web.routes.login import login_route
 from wit.web.routes.oauth.door import OAuthDoor
+from wit.web.routes.pages.door import PagesDoor
 from wit.web.routes.repos import add_routes
 from wit.web.routes.rest import RestDoor
 from wit.web.service import HttpService
@@ -110,7 +110,7 @@ class Daemon:
                 self.trpc.route,
                 git_door.route,
                 self.health.route(),
-                login_route(),
+                PagesDoor(core).route,
                 AuthDoor(config, core.identity, core.signer).route,
                 OAuthDoor(core).route,
                 RestDoor(api, core, callers, limited).route,
@@ -166,7 +166,7 @@ class Daemon:
                 ),
                 ("git", Hooks(stop=self._let_git_end)),
                 ("events", core.events),
-                ("jobs", Together(core.jobs, core.housekeeping)),
+                ("jobs", Together(core.jobs, core.housekeeping, core.scrubbing)),
                 # HTTP last: when /readyz answers, SSH does too.
                 ("doors", Together(self.ssh, self.http)),
                 (

@@ -52,6 +52,17 @@ class Metrics:
         self.event_lag = Gauge(
             "wit_event_lag", "Events in the journal that are not delivered yet", registry=registry
         )
+        self.packs_verified = Counter(
+            "wit_packs_verified",
+            "Packs read again to find out whether they changed on disk",
+            ["outcome"],
+            registry=registry,
+        )
+        self.repositories_damaged = Counter(
+            "wit_repositories_damaged",
+            "Repositories that were found damaged and made read-only",
+            registry=registry,
+        )
         self.jobs_done = Counter("wit_jobs", "Jobs ended", ["kind", "outcome"], registry=registry)
         self.open_connections = Gauge(
             "wit_open_connections", "Open client connections", ["door"], registry=registry

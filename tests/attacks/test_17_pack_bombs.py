@@ -9,6 +9,7 @@ import zlib
 
 import pytest
 
+from tests.support.chains import delta
 from tests.support.quarry import Quarry
 from tests.support.site import Site, refs
 from tests.support.wire import (
@@ -22,7 +23,6 @@ from tests.support.wire import (
     commands,
     commit,
     entry,
-    fetch_v2,
     history,
     oid,
     pack,
@@ -34,23 +34,10 @@ from tests.support.wire import (
     service_headers,
     tree,
 )
-from wit.git.names import parse_full_name
 
 pytestmark = pytest.mark.attack(17)
 
 MIB = 1024 * 1024
-
-
-def delta(base: int, result: int, *instructions: bytes) -> bytes:
-    return number(base) + number(result) + b"".join(instructions)
-
-
-def number(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
 
 
 def refused(site: Site, name: str, packed: bytes, new: str = "1" * 40) -> str:
@@ -172,48 +159,6 @@ def test_a_push_larger_than_allowed(strict: Site, new_name: str) -> None:
         http.send(request("POST", f"/{new_name}/git-receive-pack", headers))
         answer = http.answer()
         assert answer.status == 413
-
-
-@pytest.mark.parametrize("kind", [OFS_DELTA, REF_DELTA], ids=["offset", "reference"])
-def test_a_long_chain_of_deltas(site: Site, new_name: str, kind: int) -> None:
-    """100 000 deltas one upon the other: in or not in, it takes neither stack nor minutes."""
-    push_history(site.daemon, site.alice, new_name)
-    quarry = Quarry(site.daemon)
-    before = quarry.rss()
-    depth = 100_000
-    content = b"%08d" % 0
-    entries = [entry(BLOB, content)]
-    previous = content
-    for step in range(1, depth):
-        content = b"%08d" % step
-        data = delta(8, 8, b"\x08" + content)
-        prefix = distance(len(entries[-1])) if kind == OFS_DELTA else hashed(previous)
-        entries.append(entry(kind, data, prefix=prefix))
-        previous = content
-    root = tree((b"100644", b"file", oid(BLOB, content)))
-    top = commit(oid(TREE, root))
-    packed = pack([*entries, entry(TREE, root), entry(COMMIT, top)])
-    head = oid(COMMIT, top)
-    ref = "refs/heads/deep"
-    report = push(site.daemon, site.alice, new_name, [(ZERO, head, ref)], packed)
-    assert ref in report.refs or report.messages, report
-    if report.refs.get(ref) == "ok":
-        answer = post(site.daemon, site.alice, new_name, "git-upload-pack", fetch_v2([head]))
-        assert answer.status == 200 and b"PACK" in answer.body
-    assert quarry.rss() - before < 16 * MIB
-    # Housekeeping would take a minute to repack this, at the lowest priority: git's repack takes
-    # a time that grows with the square of the depth.
-    full_name = parse_full_name(new_name)
-    site.do(lambda core: core.repos.delete(full_name))
-
-
-def distance(value: int) -> bytes:
-    """The offset of an OFS_DELTA (gitformat-pack(5))."""
-    out = [value & 0x7F]
-    while value := value >> 7:
-        value -= 1
-        out.append(value & 0x7F | 0x80)
-    return bytes(reversed(out))
 
 
 def test_many_small_objects_with_one_checksum(site: Site, new_name: str) -> None:

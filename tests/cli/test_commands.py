@@ -102,6 +102,56 @@ def test_users(site):
     assert site.err == "wit: there is no user 'nobody'\n"
 
 
+def audit(site) -> list[tuple[str, str]]:
+    async def read() -> list[tuple[str, str]]:
+        from wit.accounts.audit import AuditFilter
+        from wit.core import Core
+
+        core = Core(Config(site.folder, database=Database(url=site.url)), site.runtime)
+        await core.open()
+        try:
+            rows, _ = await core.audit.list(AuditFilter(), 100, 0)
+            assert all(row["admin_id"] is None for row in rows)
+            assert {row["metadata"]["actor"] for row in rows} == {"operator"}
+            return [(row["action"], row["description"]) for row in reversed(rows)]
+        finally:
+            await core.close()
+
+    return site.run(read())
+
+
+@pytest.mark.attack(52)
+def test_the_audit_log_knows_the_command_line(site):
+    site("user", "role", "bob", "admin")
+    site("user", "suspend", "bob", "--reason", "spam")
+    site("user", "resume", "bob")
+    site("user", "passwd", "bob", "--password-stdin", stdin="another good one\n")
+    site("user", "two-factor-off", "bob")
+    site("user", "role", "alice", "user", status=1)
+    site("user", "delete", "bob", "--yes")
+    log = audit(site)
+    assert log == [
+        ("user.role_changed", "Changed the role of alice from user to superadmin"),
+        ("user.role_changed", "Changed the role of bob from user to admin"),
+        ("user.suspended", "Suspended bob"),
+        ("user.unsuspended", "Ended the suspension of bob"),
+        ("user.password_reset", "Set another password"),
+        ("user.two_factor_reset", "Took two-factor sign-in away"),
+        ("user.deleted", "Removed bob"),
+    ]
+
+
+@pytest.mark.attack(52)
+def test_the_last_superadmin_stays(site):
+    site("repo", "delete", "alice/tools", "--yes")
+    site("user", "delete", "alice", "--yes", status=1)
+    assert "last superadmin" in site.err and "wit user role NAME superadmin" in site.err
+    site("user", "role", "bob", "superadmin")
+    site("user", "delete", "alice", "--yes")
+    site("user", "delete", "bob", "--yes", status=1)
+    assert [user["username"] for user in site.json("user", "list")] == ["bob"]
+
+
 def test_passwords_are_the_whole_line_and_never_shown(site, run, runtime):
     site("user", "create", "eve", "--email", "e@example.org", "--password-stdin",
          stdin=" pass:word with ü \nsecond line")  # fmt: skip

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wit.errors import ConfigError
-from wit.git.command import COMMANDS, Git, Invocation, protocol_version
+from wit.git.command import Git, Invocation, protocol_version
+from wit.git.command_table import COMMANDS
 
 OID = "1" * 40
 

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
+from tests.support.chains import Chain, chain_of_deltas
+from tests.support.wire import FLUSH, pkt
 from wit.errors import Conflict, Invalid, TooLarge
 from wit.git import importer
 from wit.git.command import Git
@@ -93,6 +95,8 @@ class Server(http.server.ThreadingHTTPServer):
     how = "smart"
     root = Path()
     seen: list[tuple[str, str | None]]
+    sends: Chain
+    """What it sends to everybody, if it is hostile."""
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -111,6 +115,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
         elif server.how == "dumb":
             self.static()
+        elif server.how == "hostile":
+            self.deep(server.sends)
         else:
             self.smart()
 
@@ -125,6 +131,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if file.is_file():
             self.wfile.write(file.read_bytes())
+
+    def deep(self, chain: Chain) -> None:
+        """Protocol v0, whatever was asked for."""
+        self.send_response(200)
+        kind = "result" if self.command == "POST" else "advertisement"
+        self.send_header("Content-Type", f"application/x-git-upload-pack-{kind}")
+        self.end_headers()
+        if self.command == "POST":
+            self.wfile.write(pkt("NAK\n") + chain.pack)
+        else:
+            head = f"{chain.commit} HEAD\0ofs-delta symref=HEAD:refs/heads/main\n"
+            listed = pkt(head, f"{chain.commit} refs/heads/main\n")
+            self.wfile.write(pkt("# service=git-upload-pack\n") + FLUSH + listed + FLUSH)
 
     def smart(self) -> None:
         path, _, query = self.path.removeprefix("/elsewhere").partition("?")
@@ -332,6 +351,24 @@ def test_bad_objects_are_refused(
     with pytest.raises(Invalid, match="hasDotgit"):
         bring(source if how == "path" else url(server, name="bad.git"))
     assert os.listdir(target.parent) == []
+
+
+@pytest.mark.attack(17)
+@pytest.mark.parametrize("how", ["hostile", "dumb"])
+def test_deep_chains_of_deltas_are_refused(
+    tmp_path: Path, target: Path, bring: Any, server: Server, how: str
+) -> None:
+    """By the dumb protocol, packs come as they are."""
+    server.how, server.root, server.sends = how, tmp_path, chain_of_deltas(20_000)
+    source = tmp_path / "deep.git"
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", source], check=True)
+    git(source, "index-pack", "--stdin", stdin=server.sends.pack)
+    git(source, "update-ref", "refs/heads/main", server.sends.commit)
+    git(source, "update-server-info")
+    with pytest.raises(Invalid, match="a chain of more than 4095 deltas"):
+        bring(url(server, name="deep.git"))
+    assert os.listdir(target.parent) == []
+    assert bring(url(server, name="deep.git"), max_delta_depth=20_000) == "sha1"
 
 
 def test_too_large(

@@ -95,7 +95,9 @@ def world(monkeypatch: pytest.MonkeyPatch, runtime: Runtime) -> World:
     governor = Governor(GitConfig(), runtime, Metrics())
     paths = ServerPaths(Path("/srv/repos"))
     world_runtime = attrs.evolve(runtime, reactor=_Reactor(clock, runtime.reactor))
-    watch = DamageWatch(jobs, Git.find(), world_runtime, repos, governor=governor, paths=paths)
+    watch = DamageWatch(
+        jobs, Git.find(), world_runtime, repos, governor=governor, paths=paths, metrics=Metrics()
+    )
     return World(watch, jobs, repos, clock, findings, looked)
 
 

@@ -10,7 +10,11 @@ from sqlalchemy import insert, select
 from twisted.internet.defer import Deferred, DeferredList
 
 from tests.repositories.world import World, git, make_source, name
-from wit.db.tables import collaborators, events, repositories
+from wit.access.actor import Actor, Level, Origin
+from wit.access.gate import Gate
+from wit.accounts.organizations import Organizations
+from wit.accounts.teams import Teams
+from wit.db.tables import collaborators, events, repositories, team_repositories
 from wit.errors import Conflict, Invalid, NotFound, Unavailable
 from wit.repositories import rows
 from wit.runtime import utc_now
@@ -191,6 +195,34 @@ def test_transfer(world: World, run) -> None:
     assert run(world.manager.get(name("bob/x"))) == moved
     assert world.path("bob/x").is_dir()
     assert len(journal(world, run)) == 3
+
+
+def test_what_an_organization_lent_ends_with_a_transfer(world: World, run) -> None:
+    """Teams are the organization's; people whom somebody added stay, as on other hosts."""
+    row = run(world.manager.create(name("Acme/x"), private=True))
+    eve = run(world.users.create("eve", "eve@example.org"))["id"]
+    bob = world.ids["bob"]
+    organizations, teams = Organizations(world.db, world.runtime), Teams(world.db, world.runtime)
+    run(organizations.add_member(world.ids["Acme"], bob, "member"))
+    team = run(teams.create(world.ids["Acme"], "builders"))
+    run(teams.add_member(team["id"], bob))
+    run(teams.grant(team, row | {"level": Level.ADMIN}, "write"))
+    run(world.rights.set_collaborator(row["id"], "eve", "read"))
+    gate = Gate(world.db)
+
+    def level(user_id: str, user_name: str) -> Level:
+        actor = Actor(user_id, user_name, Origin.SESSION)
+        return run(gate.level(actor, row))
+
+    assert level(bob, "bob") == Level.WRITE
+    run(world.manager.rename(name("Acme/x"), "y"))
+    assert level(bob, "bob") == Level.WRITE, "it is still the organization's"
+    run(world.manager.transfer(name("Acme/y"), "Ada"))
+    assert level(bob, "bob") == Level.NONE
+    assert run(world.db.fetch_all(select(team_repositories))) == []
+    run(world.manager.transfer(name("Ada/y"), "Acme"))
+    assert level(bob, "bob") == Level.READ, "as a member; the team has nothing of it any more"
+    assert level(eve, "eve") == Level.READ
 
 
 def test_delete(world: World, run) -> None:

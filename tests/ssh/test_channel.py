@@ -115,7 +115,9 @@ def test_a_client_that_stops_reading(make_server: MakeServer, clients: list[Any]
     assert factory is not None
     (connection,) = factory.connections
     (channel,) = connection.service.channels.values()  # type: ignore[union-attr]
-    wait_until(lambda: connection.congested or not channel._remote_window, what="back-pressure")
+    wait_until(
+        lambda: connection.writers.congested or not channel._remote_window, what="back-pressure"
+    )
     assert sum(written) < 64 * MIB, "no more than what the sockets and the client take"
     assert psutil.Process().memory_info().rss - before < 8 * MIB
     wait_until(lambda: ends, what="the end of the work")

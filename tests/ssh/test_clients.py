@@ -13,6 +13,8 @@ import pytest
 
 from tests.ssh.support import GIT, SshServer, make_repository
 from tests.support.daemon import wait_until
+from wit.config import Ssh
+from wit.ssh.packets import MAX_PACKET
 
 
 def git(*arguments: str) -> str:
@@ -66,7 +68,8 @@ def test_what_people_see_when_a_repository_is_missing(server: SshServer, tmp_pat
     assert server.metrics.requests.labels("ssh", "not_found")._value.get() == 4
 
 
-def test_asyncssh(server: SshServer) -> None:
+@pytest.mark.parametrize("mac", Ssh().macs)
+def test_asyncssh(server: SshServer, mac: str) -> None:
     async def talk() -> None:
         async with asyncssh.connect(
             "127.0.0.1",
@@ -76,8 +79,10 @@ def test_asyncssh(server: SshServer) -> None:
             client_keys=[str(server.keys / "alice")],
             config=None,
             kex_algs=["mlkem768x25519-sha256", "curve25519-sha256"],
+            mac_algs=[mac],
         ) as connection:
             assert connection.get_extra_info("send_cipher").endswith("-ctr")
+            assert connection.get_extra_info("recv_mac") == mac
             greeted = await connection.run(request_pty=False)
             assert "Hi alice!" in str(greeted.stderr)
             assert greeted.exit_status == 0
@@ -95,9 +100,19 @@ def test_asyncssh(server: SshServer) -> None:
     asyncio.run(talk())
 
 
-@pytest.mark.parametrize("exchange", ["mlkem768x25519-sha256", "curve25519-sha256@libssh.org"])
-def test_paramiko(server: SshServer, exchange: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("exchange", "mac"),
+    [
+        ("mlkem768x25519-sha256", "hmac-sha2-256-etm@openssh.com"),
+        ("curve25519-sha256@libssh.org", "hmac-sha2-512-etm@openssh.com"),
+        ("curve25519-sha256@libssh.org", "hmac-sha2-256"),
+    ],
+)
+def test_paramiko(
+    server: SshServer, exchange: str, mac: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(paramiko.Transport, "_preferred_kex", (exchange,))
+    monkeypatch.setattr(paramiko.Transport, "_preferred_macs", (mac,))
     with paramiko.SSHClient() as client:
         client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
         client.connect(
@@ -118,5 +133,46 @@ def test_paramiko(server: SshServer, exchange: str, monkeypatch: pytest.MonkeyPa
         assert stdout.channel.recv_exit_status() == 128
         transport = client.get_transport()
         assert transport is not None
+        assert (transport.local_mac, transport.remote_mac) == (mac, mac)
         with pytest.raises(paramiko.SSHException):
             transport.open_channel("direct-tcpip", ("127.0.0.1", 22), ("127.0.0.1", 1))
+
+
+def signed_in_by_paramiko(server: SshServer) -> paramiko.Transport:
+    transport = paramiko.Transport(("127.0.0.1", server.port))
+    transport.get_security_options().digests = ("hmac-sha2-256-etm@openssh.com",)
+    key = paramiko.Ed25519Key.from_private_key_file(str(server.keys / "alice"))
+    transport.connect(username="git", pkey=key)
+    return transport
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        ((MAX_PACKET + 5).to_bytes(4, "big"), "bad packet length"),
+        (b"\xff\xff\xff\xff", "bad packet length"),
+        ((20).to_bytes(4, "big"), "bad packet length"),
+        ((32).to_bytes(4, "big") + bytes(64), "bad MAC"),
+    ],
+    ids=("too long", "longest", "no whole block", "wrong MAC"),
+)
+def test_packets_that_are_none_with_encrypt_then_mac(
+    server: SshServer, sent: bytes, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A length that cannot be is refused when its four bytes are there."""
+    caplog.set_level("INFO", "paramiko.transport")
+    transport = signed_in_by_paramiko(server)
+    transport.sock.sendall(sent)
+    transport.join(20)
+    assert not transport.is_active()
+    assert f"Disconnect (code 2): {reason}" in caplog.text
+
+
+def test_a_packet_that_is_cut_off_with_encrypt_then_mac(server: SshServer) -> None:
+    transport = signed_in_by_paramiko(server)
+    factory = server.service._factory
+    assert factory is not None and len(factory.connections) == 1
+    transport.sock.sendall((32).to_bytes(4, "big") + bytes(63))
+    assert transport.is_active(), "the server waits for the last byte of the MAC"
+    transport.close()
+    wait_until(lambda: not factory.connections)

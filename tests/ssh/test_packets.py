@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hmac
+import os
 import struct
 from itertools import pairwise
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.conch.ssh.transport import SSHCiphers
 
+from wit.config import Ssh
 from wit.ssh.packets import (
     CIPHERS,
     MACS,
@@ -70,7 +74,7 @@ def test_every_byte_alone() -> None:
     assert read == [b"\x5eheadtail"]
 
 
-@pytest.mark.parametrize("mac", MACS)
+@pytest.mark.parametrize("mac", [b"hmac-sha2-256", b"hmac-sha2-512"])
 def test_conch_reads_what_we_write(mac: bytes) -> None:
     encrypted = keys(mac=mac)
     size = MACS[mac]().digest_size
@@ -83,9 +87,60 @@ def test_conch_reads_what_we_write(mac: bytes) -> None:
     assert plain[5 : 4 + length - padding] == b"hello"
 
 
-def test_a_changed_bit_is_noticed() -> None:
+@pytest.mark.parametrize(
+    "mac", [b"hmac-sha2-256-etm@openssh.com", b"hmac-sha2-512-etm@openssh.com"]
+)
+def test_encrypt_then_mac_as_openssh_writes_it_down(mac: bytes) -> None:
+    """PROTOCOL, section 1.5: the length in clear, a whole number of blocks after it, the MAC over
+    sequence number, length and what is encrypted."""
+    wire = b"".join(pair(keys(mac=mac))[0].packet(b"hello"))
+    (length,) = struct.unpack_from(">I", wire)
+    digest = MACS[mac]().digest_size
+    assert length % 16 == 0 and len(wire) == 4 + length + digest
+    hashed = hmac.new(b"m" * digest, bytes(4) + wire[:-digest], MACS[mac]().name).digest()
+    assert hashed == wire[-digest:]
+    cipher = Cipher(algorithms.AES(b"k" * 16), modes.CTR(b"i" * 16))
+    plain = cipher.decryptor().update(wire[4:-digest])
+    assert plain[1 : length - plain[0]] == b"hello" and plain[0] >= 4
+
+
+def test_a_length_in_clear_is_judged_before_anything_follows_it() -> None:
+    etm = keys(mac=b"hmac-sha2-256-etm@openssh.com")
+    for length in (0, 1, 15, 17, MAX_PACKET + 1, 35_008, 0x7FFFFFFF, 0xFFFFFFFF):
+        _, reader = pair(etm)
+        reader.feed(struct.pack(">I", length))
+        with pytest.raises(PacketError, match="length"):
+            reader.next()
+
+
+def test_a_wrong_mac_is_noticed_before_anything_is_decrypted() -> None:
+    """The padding, which would be wrong as well, is not looked at."""
+    etm = keys(mac=b"hmac-sha2-256-etm@openssh.com")
+    for body in (bytes(16), b"\xff" * 32, os.urandom(64)):
+        _, reader = pair(etm)
+        reader._decrypt = lambda data: pytest.fail("it was decrypted")
+        reader.feed(struct.pack(">I", len(body)) + body + bytes(31))
+        assert reader.next() is None, "the MAC is not whole yet"
+        reader.feed(bytes(1))
+        with pytest.raises(PacketError, match="MAC"):
+            reader.next()
+
+
+def test_what_is_well_signed_must_be_well_made_too() -> None:
+    etm = keys(mac=b"hmac-sha2-256-etm@openssh.com")
+    for padding in (0, 3, 15, 255):
+        _, reader = pair(etm)
+        body = etm.aes().encryptor().update(bytes((padding,)) + bytes(15))
+        packet = struct.pack(">I", 16) + body
+        reader.feed(packet + hmac.new(b"m" * 32, bytes(4) + packet, "sha256").digest())
+        with pytest.raises(PacketError, match="padding"):
+            reader.next()
+
+
+@pytest.mark.parametrize("mac", MACS)
+def test_a_changed_bit_is_noticed(mac: bytes) -> None:
     for position in range(5, 60, 9):
-        writer, reader = pair(keys())
+        writer, reader = pair(keys(mac=mac))
         wire = bytearray(b"".join(writer.packet(b"x" * 40)))
         wire[position] ^= 1
         reader.feed(bytes(wire))
@@ -93,10 +148,9 @@ def test_a_changed_bit_is_noticed() -> None:
             reader.next()
 
 
-def test_a_packet_cannot_be_repeated() -> None:
-    writer, reader = pair(None)
-    writer.change_keys(keys(), reset_sequence=False)
-    reader.change_keys(keys(), reset_sequence=False)
+@pytest.mark.parametrize("mac", MACS)
+def test_a_packet_cannot_be_repeated(mac: bytes) -> None:
+    writer, reader = pair(keys(mac=mac))
     wire = b"".join(writer.packet(b"once"))
     reader.feed(wire + wire)
     assert reader.next() == b"once"
@@ -148,3 +202,7 @@ def test_a_burst_of_small_packets_is_linear() -> None:
     whole = reader._data
     assert len(drain(reader)) == 3000
     assert reader._data is whole
+
+
+def test_the_setting_names_every_mac() -> None:
+    assert [name.encode() for name in Ssh().macs] == list(MACS)

@@ -18,8 +18,10 @@ from tests.ssh.raw_client import CLOSED, connect, signed_in
 from tests.ssh.support import SshServer, make_repository
 from tests.support.daemon import wait_until
 from wit import __version__
+from wit.config import Ssh
 from wit.ssh import factory as factory_module
 from wit.ssh import transport as transport_module
+from wit.ssh import writers
 from wit.ssh.packets import PacketWriter
 from wit.ssh.transport import SshTransport
 
@@ -183,7 +185,7 @@ def test_a_client_that_asks_and_never_reads(
     server: SshServer, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Answers do not pile up without end."""
-    monkeypatch.setattr(transport_module, "MAX_UNREAD", 64 * 1024)
+    monkeypatch.setattr(writers, "MAX_UNREAD", 64 * 1024)
 
     async def flood() -> None:
         client = await signed_in(server.port, server.keys / "alice")
@@ -199,6 +201,23 @@ def test_a_client_that_asks_and_never_reads(
 
 
 # -- algorithms ---------------------------------------------------------------------------------
+
+
+@pytest.mark.attack(12)
+def test_ssh_audit_has_nothing_to_say_of_encrypt_then_mac(make_server: MakeServer) -> None:
+    """As it is without the MACs for old clients."""
+    server = make_server(macs=tuple(name for name in Ssh().macs if "-etm@" in name))
+    program = str(Path(sys.executable).parent / "ssh-audit")
+    done = subprocess.run(
+        [program, "-j", "--skip-rate-test", "-p", str(server.port), "127.0.0.1"],
+        capture_output=True,
+        timeout=60,
+    )
+    report = json.loads(done.stdout)
+    assert len(report["mac"]) == 2
+    for kind in ("key", "enc", "mac"):
+        for entry in report[kind]:
+            assert not {"fail", "warn"} & set(entry["notes"]), entry
 
 
 @pytest.mark.attack(12)
@@ -259,6 +278,8 @@ def test_weak_algorithms_are_refused(server: SshServer, option: str) -> None:
         "Ciphers=aes128-ctr",
         "Ciphers=aes192-ctr",
         "Ciphers=aes256-ctr",
+        "MACs=hmac-sha2-256-etm@openssh.com",
+        "MACs=hmac-sha2-512-etm@openssh.com",
         "MACs=hmac-sha2-256",
         "MACs=hmac-sha2-512",
         "HostKeyAlgorithms=rsa-sha2-512",
@@ -268,6 +289,17 @@ def test_weak_algorithms_are_refused(server: SshServer, option: str) -> None:
 )
 def test_modern_algorithms_work(server: SshServer, option: str) -> None:
     assert server.ssh("-T", options=("-o", option)).returncode == 0
+
+
+def test_encrypt_then_mac_is_what_openssh_agrees_on(server: SshServer) -> None:
+    result = server.ssh("-T", level="DEBUG1")
+    assert result.stderr.count(b"MAC: hmac-sha2-256-etm@openssh.com") == 2, "in both directions"
+
+
+def test_macs_that_are_not_configured_are_refused(make_server: MakeServer) -> None:
+    server = make_server(macs=("hmac-sha2-512-etm@openssh.com",))
+    for mac, status in (("hmac-sha2-512-etm@openssh.com", 0), ("hmac-sha2-512", 255)):
+        assert server.ssh("-T", options=("-o", f"MACs={mac}")).returncode == status
 
 
 def test_ecdsa_host_keys_when_configured(make_server: MakeServer) -> None:

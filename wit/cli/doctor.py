@@ -30,7 +30,9 @@ from wit.errors import ConfigError, WitError
 from wit.git.command import Git
 from wit.git.push_directory import is_alive
 from wit.git.repository import is_bare
+from wit.git.scrub import listed, overdue
 from wit.repositories.folders import Folders
+from wit.repositories.scrubbing import DAY
 from wit.ssh.host_keys import key_folder, load_host_keys
 
 LOW_DISK, NO_DISK = 2 * GIB, 200 * MIB
@@ -238,6 +240,7 @@ class Examination:
             return
         for problem in quick_problems(folder):
             yield fail(name, problem)
+        yield from self._unverified(name, folder)
         for lock in stale_locks(folder, STALE_LOCK, self.now().timestamp()):
             yield warn(name, f"an old lock blocks it: {lock}",
                        f"wit maintenance run {name}, or remove the file")  # fmt: skip
@@ -245,6 +248,13 @@ class Examination:
             self.progress(f"examining {name}")
             for problem in fsck_problems(git, folder):
                 yield fail(name, problem, "restore it from a backup or push the objects again")
+
+    def _unverified(self, name: str, folder: Path) -> Iterator[Finding]:
+        days = 2 * self.config.git.scrub_days
+        old = overdue(listed(str(folder)), self.now().timestamp(), days * DAY)
+        if days and old:
+            yield warn(name, f"{len(old)} of its packs were not verified in {days} days",
+                       f"wit repo verify {name}; a running daemon does it by itself")  # fmt: skip
 
 
 def _folder(folders: Folders, disk_path: str) -> Path | None:

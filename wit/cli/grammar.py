@@ -33,6 +33,7 @@ def make_parser(version: str) -> Parser:
     _users(_group(commands, "user", "people who may sign in"))
     _tokens(_group(commands, "token", "personal access tokens, for git over HTTP and the API"))
     _keys(_group(commands, "key", "SSH keys of users"))
+    _apps(_group(commands, "app", "OAuth apps of users"))
     _organizations(_group(commands, "org", "organizations and their members"))
     _repositories(_group(commands, "repo", "repositories"))
     _collaborators(_group(commands, "collaborator", "who works on a repository"))
@@ -113,6 +114,11 @@ def _keys(group: Groups) -> None:
     _command(group, "remove", "keys:remove", "remove a key, by id or fingerprint", "NAME", "KEY")
 
 
+def _apps(group: Groups) -> None:
+    verify = _command(group, "verify", "apps:verify", "vouch for an app to its users", "CLIENT_ID")
+    verify.add_argument("--remove", action="store_true", help="vouch for it no longer")
+
+
 def _organizations(group: Groups) -> None:
     create = _command(group, "create", "organizations:create", "make an organization", "NAME")
     create.add_argument("--owner", required=True, metavar="USER")
@@ -142,6 +148,8 @@ def _repositories(group: Groups) -> None:
     listing.add_argument("--owner", default="", metavar="NAME")
     _command(group, "rename", "repositories:rename", "give a new name", "OWNER/REPO", "NEW")
     _command(group, "transfer", "repositories:transfer", "give a new owner", "OWNER/REPO", "OWNER")
+    _command(group, "verify", "repositories:verify", "read all packs and compare their checksums",
+             "OWNER/REPO")  # fmt: skip
     lock = _command(group, "lock", "repositories:lock", "take no pushes for now", "OWNER/REPO")
     lock.add_argument("--reason", metavar="TEXT", default="its administrator has locked it")
     _command(group, "unlock", "repositories:unlock", "take pushes again", "OWNER/REPO")

@@ -63,6 +63,30 @@ async def show(session: Session, arguments: Namespace) -> None:
     session.table(rows, COLUMNS, as_json=arguments.json)
 
 
+async def verify(session: Session, arguments: Namespace) -> int:
+    """Status 1 if it is damaged; it takes no pushes then."""
+    name = parse_full_name(arguments.owner_repo)
+
+    def report(number: int, packs: int, size: int, read: int) -> None:
+        percent = 100 * read // max(size, 1)
+        session.progress(f"verifying {name}: pack {number} of {packs}, {percent} %")
+
+    async with session.core() as core:
+        repo = await core.repos.get(name)
+        found = await core.scrubbing.verify_all(repo, report)
+        for sentence in found:
+            session.note(f"{name}: {sentence}")
+        if found and not repo["read_only_reason"]:
+            session.progress(f"examining {name}")
+            await core.damage.work({"repo_id": repo["id"], "why": found[0]})
+        reason = (await core.repos.by_id(repo["id"]))["read_only_reason"]
+    if not found:
+        session.note(f"{name}: all packs are sound")
+    elif reason:
+        session.note(f"{name} takes no pushes: {reason}")
+    return 1 if found else 0
+
+
 async def rename(session: Session, arguments: Namespace) -> None:
     name = parse_full_name(arguments.owner_repo)
     new = check_repo(arguments.new.removeprefix(f"{name.owner}/"))

@@ -14,17 +14,15 @@ PAGE = 500
 async def create(session: Session, arguments: Namespace) -> None:
     password = session.secret("password", from_stdin=arguments.password_stdin)
     async with session.core() as core:
+        first = not await core.users.count()
+        user = await core.users.create(
+            arguments.name, arguments.email, password, name=arguments.full_name, verified=True
+        )
         role = "user"
         if arguments.admin:
-            role = "admin" if await core.users.count() else "superadmin"
-        user = await core.users.create(
-            arguments.name,
-            arguments.email,
-            password,
-            role=role,
-            name=arguments.full_name,
-        )
-    session.note(f"made {user['role']} {user['display_username']}")
+            role = "superadmin" if first else "admin"
+            await core.users.set_role(user["id"], role)
+    session.note(f"made {role} {user['display_username']}")
     if password is None:
         session.note("without a password: this user signs in with tokens and SSH keys")
 
@@ -35,8 +33,8 @@ async def passwd(session: Session, arguments: Namespace) -> None:
         raise Invalid("no password was given: use --password-stdin")
     async with session.core() as core:
         user = await core.users.by_username(arguments.name)
-        await core.users.set_password(user["id"], password)
-    session.note(f"the password of {user['display_username']} is changed")
+        await core.users.reset_password(user["id"], password)
+    session.note(f"the password of {user['display_username']} is changed; all sessions have ended")
 
 
 async def show(session: Session, arguments: Namespace) -> None:
@@ -60,7 +58,7 @@ async def invite(session: Session, arguments: Namespace) -> None:
 async def two_factor_off(session: Session, arguments: Namespace) -> None:
     async with session.core() as core:
         user = await core.users.by_username(arguments.name)
-        await core.identity.two_factor.disable(user["id"])
+        await core.identity.two_factor.reset(user["id"])
     session.note(f"{user['display_username']} signs in with the password alone")
 
 

@@ -22,6 +22,7 @@ from twisted.internet.defer import CancelledError
 from wit.addresses import check_host, resolve_public
 from wit.errors import Conflict, Invalid, TimedOut, TooLarge, Unavailable
 from wit.git.command import MEMORY_CONFIG, Git, Invocation
+from wit.git.delta_chains import has_deep_chain, too_deep
 from wit.git.process import DEVNULL, Child, run, spawn, within
 from wit.git.refname import check_refname
 from wit.git.refs_files import read_refs
@@ -52,6 +53,7 @@ SSH_COMMAND = "ssh -oBatchMode=yes -oStrictHostKeyChecking=accept-new -oClearAll
 Progress = Callable[[str], object]
 
 _SYMREF = re.compile(r"ref: (refs/heads/\S+)\tHEAD")
+_PROGRESS = re.compile(r"remote: (Enumerating|Counting|Compressing|Finding|Total)\b")
 _OID_LINE = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})\t(\S+)")
 
 
@@ -82,6 +84,7 @@ async def import_mirror(
     allow_local: bool,
     progress: Progress | None = None,
     max_bytes: int | None = None,
+    max_delta_depth: int = 4095,
 ) -> str:
     """Make the bare repository ``destination`` from ``source``; returns its object format.
 
@@ -89,8 +92,9 @@ async def import_mirror(
     stays. With ``allow_local`` the source may be an absolute path or any http, https, ssh or git
     URL; without it (a user's wish) it is http or https on the public internet, without redirects.
 
-    Raises Invalid for a source that is none or that git refuses, Conflict if something is at
-    ``destination``, TooLarge beyond ``max_bytes`` on disk, TimedOut, Unavailable.
+    Raises Invalid for a source that is none, that git refuses, or whose packs have chains of more
+    than ``max_delta_depth`` deltas, Conflict if something is at ``destination``, TooLarge beyond
+    ``max_bytes`` on disk, TimedOut, Unavailable.
     """
     origin = await _parse(runtime, source, allow_local=allow_local)
     if await runtime.in_thread(os.path.lexists, destination):
@@ -107,6 +111,7 @@ async def import_mirror(
             "--no-auto-maintenance", git_dir=unfinished, operands=REFSPECS,
         )  # fmt: skip
         checked = await _fetch(runtime, fetch, unfinished, progress or _ignore, max_bytes)
+        await _check_chains(runtime, unfinished, found, max_delta_depth)
         if not checked:
             fsck = git.command(
                 "fsck", "--full", "--strict", "--no-dangling", "--no-progress", git_dir=unfinished
@@ -295,6 +300,12 @@ class _Watch:
             self._progress(_printable(line))
 
 
+async def _check_chains(runtime: Runtime, path: str, found: _Found, limit: int) -> None:
+    objects = os.path.join(path, "objects")
+    if await has_deep_chain(runtime, objects, found.object_format, limit):
+        raise Invalid(f"the source cannot be used: {too_deep(limit)}")
+
+
 async def _tidy(git: Git, runtime: Runtime, path: str, found: _Found, progress: Progress) -> None:
     """Leave out refs that could not have been pushed to wit, and pack the others."""
     reading = await runtime.in_thread(read_refs, path, found.object_format, ())
@@ -341,11 +352,12 @@ def _size(path: str) -> int:
 
 
 def _reason(stderr: bytes) -> str:
-    """git's own last words."""
+    """git's own last words, and the other side's but for its progress."""
     lines = [
         line.strip()
         for line in re.split(r"[\r\n]+", stderr.decode("utf-8", "replace"))
         if line.startswith(("fatal:", "error", "ERROR:", "remote:", "ssh:"))
+        and not _PROGRESS.match(line)
     ]
     return _printable("; ".join(lines[-3:])[:500]) or "git gave no reason"
 

@@ -6,30 +6,26 @@ one tip cost one git process, and the daemon carries no byte into the cache. A r
 nobody: the client that started it may leave. Only when nobody has read for a little while is an
 unfinished run ended.
 
-Several daemons may share the folder: each has a subfolder of its own, and a lock file beside it
-that tells the living from the dead.
+Several daemons may share the folder: each has a subfolder of its own (:mod:`wit.git.own_folder`).
 """
 
 from __future__ import annotations
 
 import enum
 import errno
-import fcntl
 import os
-import shutil
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from wit.errors import Unavailable, WitError
+from wit.git.own_folder import OwnFolder
 from wit.latch import Latch
 from wit.metrics import Metrics
 from wit.runtime import Runtime
@@ -52,8 +48,6 @@ FREE_BYTES = 256 * 1024 * 1024
 
 TICK_SECONDS = 1.0
 """Between two looks at age, sizes and free disk."""
-
-_LOCK = ".lock"
 
 Produce = Callable[[int], Coroutine[Any, Any, None]]
 """Runs git with the given descriptor as its standard output; returns when it has ended well and
@@ -178,7 +172,7 @@ class PackCache:
         self._runs: set[Deferred[None]] = set()
         self._bytes = 0
         self._made = 0
-        self._folder: _Folder | None = None
+        self._folder: OwnFolder | None = None
         self._disk_full = False
         self._buffer = bytearray(READ_BYTES)
         self._timer = LoopingCall(self._tick)
@@ -186,7 +180,7 @@ class PackCache:
 
     async def start(self) -> None:
         """Take a subfolder and remove what dead processes left. Raises OSError."""
-        self._folder = await self.runtime.in_thread(_claim, self._directory)
+        self._folder = await self.runtime.in_thread(OwnFolder.claim, self._directory)
         self._timer.start(TICK_SECONDS, now=False).addErrback(
             lambda failure: log.failure("the pack cache is no longer looked after", failure)
         )
@@ -361,46 +355,6 @@ class PackCache:
                 raise
             return await self.runtime.in_thread(os.pread, fd, READ_BYTES, position)
         return bytes(memoryview(self._buffer)[:count])
-
-
-@attrs.frozen
-class _Folder:
-    """The subfolder of one process, and the locked file that says it is alive."""
-
-    path: str
-    lock: int
-
-    def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-        with suppress(FileNotFoundError):
-            os.unlink(self.path + _LOCK)
-        os.close(self.lock)
-
-
-def _claim(directory: Path) -> _Folder:
-    """Sweep out the dead, then take a folder. The lock comes first: a folder without is dead."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for lock in directory.glob(f"*{_LOCK}"):
-        if (fd := _lock(str(lock))) is not None:
-            _Folder(str(lock).removesuffix(_LOCK), fd).remove()
-    while True:
-        path = str(directory / f"{os.getpid()}-{time.monotonic_ns():x}")
-        if (fd := _lock(path + _LOCK)) is not None:
-            os.mkdir(path, 0o700)
-            return _Folder(path, fd)
-
-
-def _lock(path: str) -> int | None:
-    """The locked file, or None if somebody else has it, or removed it meanwhile."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.stat(path).st_ino == os.fstat(fd).st_ino:
-            return fd
-    except OSError:
-        pass
-    os.close(fd)
-    return None
 
 
 def _unlink(path: str) -> None:

@@ -201,7 +201,9 @@ class UploadPack:
         if command.name == "ls-refs":
             snapshot = await self._refs.snapshot(repo)
             request = parse_ls_refs(command.arguments)
-            await copy(_Pieces(await encoded(self._runtime, ls_refs, snapshot, request)), answer)
+            refs = await encoded(self._runtime, ls_refs, snapshot, request)
+            answer.announce(len(refs))
+            await copy(_Pieces(refs), answer)
         elif command.name == "fetch":
             await self._fetch(talk, from_v2(command, repo.object_format), answer)
         else:

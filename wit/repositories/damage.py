@@ -23,6 +23,7 @@ from wit.git.damage import examine
 from wit.git.governor import Governor
 from wit.git.public_text import ServerPaths
 from wit.git.repository import BareRepository
+from wit.metrics import Metrics
 from wit.runtime import Runtime
 
 KIND = "damage"
@@ -75,6 +76,7 @@ class DamageWatch:
         *,
         governor: Governor,
         paths: ServerPaths,
+        metrics: Metrics,
     ) -> None:
         self._jobs = jobs
         self._git = git
@@ -82,6 +84,7 @@ class DamageWatch:
         self._repos = repos
         self._governor = governor
         self._paths = paths
+        self._marked = metrics.repositories_damaged
         self._quiet_until: OrderedDict[str, float] = OrderedDict()
         jobs.register(KIND, self.work)
 
@@ -115,6 +118,7 @@ class DamageWatch:
             self._keep_quiet(row["id"], SOUND_SECONDS)
             self.log.info("repository {repo} was examined: it is sound", repo=row["full_name"])
         elif await self._repos.mark_damaged(row["id"], f"damaged: {self._paths.hide(found)}"):
+            self._marked.inc()
             self.log.error(
                 "repository {repo} is damaged and takes no pushes until it is unlocked: {found}",
                 repo=row["full_name"],

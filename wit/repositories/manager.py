@@ -130,6 +130,7 @@ class RepoManager:
                 str(path),
                 allow_local=allow_local,
                 progress=progress,
+                max_delta_depth=self._config.repositories.max_delta_depth,
             )
 
         values = {"is_private": private, "description": description}
@@ -158,6 +159,7 @@ class RepoManager:
                 str(path),
                 allow_local=True,
                 progress=None,
+                max_delta_depth=self._config.repositories.max_delta_depth,
             )
 
         values = {
@@ -331,12 +333,16 @@ class RepoManager:
 
     async def mark_damaged(self, repo_id: str, reason: str) -> bool:
         """Refuse pushes from now on; false if they are refused already, or it is gone."""
-        return (
-            await self._db.execute(
+        async with self._db.transaction() as tx:
+            repo = await tx.fetch_one(rows.BY_ID, id=repo_id)
+            marked = await tx.execute(
                 rows.DAMAGED, repo=repo_id, reason=reason, now=self._runtime.now()
             )
-            == 1
-        )
+            if repo is None or not marked:
+                return False
+            await self._journal.append(tx, rows.damaged(repo, reason))
+        await self._journal.announce()
+        return True
 
     async def sweep(self) -> None:
         """Settle what a killed process left half-done; at start, before a sync, now and then."""

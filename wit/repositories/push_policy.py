@@ -22,6 +22,7 @@ from wit.config import Config
 from wit.db.port import Database, Row
 from wit.db.tables import branch_protection_rules
 from wit.git.command import Git
+from wit.git.delta_chains import has_deep_chain, too_deep
 from wit.git.push import Quarantine, RefUpdate
 from wit.git.pushed_objects import find_oversized, is_ancestor
 from wit.git.refname import is_zero
@@ -69,6 +70,11 @@ class PushPolicy:
         """The refs that may not be changed, each with the reason."""
         if (state := closed(repo)) is not None:
             return {update.ref: f"this repository {state}" for update in updates}
+        depth = self._config.max_delta_depth
+        if quarantine.object_directory and await has_deep_chain(
+            self._runtime, quarantine.object_directory, quarantine.repo.object_format, depth
+        ):
+            return {update.ref: too_deep(depth) for update in updates}
         limit = self._config.max_file_bytes
         oversized = await find_oversized(self._git, self._runtime, quarantine, limit)
         if oversized is not None:

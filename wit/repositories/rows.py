@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, insert, or_, select, tuple_, update
 from wit.db.port import Connection, Row
 from wit.db.tables import collaborators, namespaces, repositories, team_repositories
 from wit.errors import NotFound
-from wit.events.types import NewEvent
+from wit.events.types import SYSTEM, NewEvent
 from wit.git.names import RepoName
 
 _ALL = select(
@@ -101,6 +101,11 @@ def forked(repo_id: str, name: RepoName, origin: Row, actor_id: str) -> NewEvent
         "ownerId": origin["owner_id"],
     }
     return NewEvent("repo.forked", actor_id, payload, repo_id)
+
+
+def damaged(repo: Row, reason: str) -> NewEvent:
+    payload = {"repoId": repo["id"], "repoFullName": repo["full_name"], "reason": reason}
+    return NewEvent("repo.damaged", SYSTEM, payload, repo["id"])
 
 
 def transferred(repo: Row, owner: Row, actor_id: str) -> NewEvent:

@@ -210,7 +210,7 @@ class Channel:
         send = self._connection.send_stderr if stderr else self._connection.send_data
         view = memoryview(data)
         while True:
-            await self._transport.turn()
+            await self._transport.writers.turn()
             if self._closed or self._transport.ended:
                 raise StreamClosed("the client closed the channel")
             if not view:

@@ -91,7 +91,7 @@ class SshConnection(SSHService):
         limit = self._now() - idle
         stuck = [channel for channel in self.channels.values() if channel.moved < limit]
         moved = max([self._moved, *(channel.moved for channel in self.channels.values())])
-        if moved < limit or (stuck and self.transport.congested):
+        if moved < limit or (stuck and self.transport.writers.congested):
             self.transport.sendDisconnect(
                 conch_transport.DISCONNECT_BY_APPLICATION,
                 f"nothing moved for {idle:g} seconds",

@@ -5,32 +5,29 @@ Conch does the key exchange; this class puts beneath it a packet layer of our ow
 
 * strict key exchange (OpenSSH PROTOCOL, section 1.10) and a strict order of messages,
 * time limits until a person is known, and an end to every farewell,
-* back-pressure: channels write in turns, and only while the peer takes the bytes,
+* back-pressure (:mod:`wit.ssh.writers`): channels write only while the peer takes the bytes,
 * a new key exchange, asked for by us, before one key has protected too much (RFC 4344).
 """
 
 from __future__ import annotations
 
 import struct
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from twisted.conch import error as conch_error
 from twisted.conch.ssh import transport as conch
 from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.service import SSHService
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from wit import __version__
 from wit.ssh.auth import UserAuth
 from wit.ssh.connection import SshConnection
 from wit.ssh.fields import Fields
-from wit.ssh.packets import CIPHERS, MACS, PacketError, PacketKeys, PacketReader, PacketWriter
+from wit.ssh.packets import CIPHERS, PacketError, PacketKeys, PacketReader, PacketWriter
 from wit.ssh.signatures import ALGORITHMS
+from wit.ssh.writers import Writers
 
 if TYPE_CHECKING:
     from wit.ssh.factory import SshFactory
@@ -51,9 +48,6 @@ FAREWELL_SECONDS = 3.0
 SOCKET_BUFFER = 128 * 1024
 """Bytes read at once, and bytes that may wait for the socket before writers have to."""
 
-MAX_UNREAD = 1024 * 1024
-"""Bytes of answers that may pile up for a peer that asks and does not read."""
-
 REKEY_BYTES = 32 * 1024 * 1024 * 1024
 """Bytes in one direction after which we ask for new keys (RFC 4344, section 3.2: 64 GiB)."""
 
@@ -71,7 +65,6 @@ _MALFORMED = (
 """What parsing a malformed message raises."""
 
 
-@implementer(IPushProducer)
 class SshTransport(conch.SSHServerTransport):
     """The server's side of one connection."""
 
@@ -88,7 +81,6 @@ class SshTransport(conch.SSHServerTransport):
         if name in conch.SSHServerTransport.supportedKeyExchanges
     ] + [STRICT_SERVER]
     supportedCiphers = list(CIPHERS)
-    supportedMACs = list(MACS)
     supportedCompressions = [b"none"]
     rekey_bytes = REKEY_BYTES
 
@@ -111,9 +103,7 @@ class SshTransport(conch.SSHServerTransport):
         self._peer_kex = "first"
         self._strict = False
         self._version = b""
-        self._paused = False
-        self._unread = 0
-        self._waiting: deque[Deferred[None]] = deque()
+        self.writers = Writers(self)
         self._held = False
         self._processing = False
         self._timer: Any = None
@@ -122,11 +112,12 @@ class SshTransport(conch.SSHServerTransport):
 
     def connectionMade(self) -> None:
         self.started = self._now()
+        self.supportedMACs = [name.encode() for name in self.factory.config.ssh.macs]
         for option in ("setTcpNoDelay", "setTcpKeepAlive"):
             if hasattr(self.transport, option):  # a unix socket has neither
                 getattr(self.transport, option)(True)
         self.transport.bufferSize = SOCKET_BUFFER
-        self.transport.registerProducer(self, True)
+        self.transport.registerProducer(self.writers, True)
         self._set_deadline(min(HANDSHAKE_SECONDS, self.factory.config.ssh.login_seconds))
         self.transport.write(self.ourVersionString + b"\r\n")
         self.sendKexInit()
@@ -137,7 +128,7 @@ class SshTransport(conch.SSHServerTransport):
         if self.service is not None:
             self.service.serviceStopped()
             self.service = None
-        self._wake_writers()
+        self.writers.wake()
         self.factory.connection_lost(self)
 
     def sendDisconnect(self, reason: int, desc: bytes | str) -> None:
@@ -162,7 +153,7 @@ class SshTransport(conch.SSHServerTransport):
         self._timer = self._later(FAREWELL_SECONDS, self.transport.abortConnection)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
-        self._wake_writers()
+        self.writers.wake()
 
     def signed_in(self, key: bytes, service: SSHService) -> None:
         """The person is known: the login time limit ends and ``service`` takes over."""
@@ -267,7 +258,7 @@ class SshTransport(conch.SSHServerTransport):
             return
         if (
             max(self._reader.read, self._writer.written) > self.rekey_bytes
-            and self._keyExchangeState == self._KEY_EXCHANGE_NONE
+            and not self.exchanges_keys()
         ):
             self.sendKexInit()
         super().dispatchMessage(messageNum, payload)  # type: ignore[no-untyped-call]
@@ -360,74 +351,36 @@ class SshTransport(conch.SSHServerTransport):
         blocked, self._blockedByKeyExchange = self._blockedByKeyExchange, []
         for number, payload in blocked:
             self.sendPacket(number, payload)
-        self._wake_writers()
+        self.writers.wake()
 
     # -- what goes out -------------------------------------------------------------------------
 
     def sendPacket(self, messageType: int, payload: bytes) -> None:
         """Send a message, or keep it until the key exchange under way is over."""
-        if (
-            self._keyExchangeState != self._KEY_EXCHANGE_NONE
-            and not self._allowedKeyExchangeMessageType(messageType)
-        ):
+        if self.exchanges_keys() and not self._allowedKeyExchangeMessageType(messageType):
             self._blockedByKeyExchange.append((messageType, payload))
-            self._count_unread(len(payload))
+            self.writers.count_unread(len(payload))
         else:
             self.send(bytes((messageType,)), payload)
 
     def send(self, *payload: bytes | memoryview) -> None:
         """Send one packet now; its parts are joined without further copies.
 
-        Channel data comes here directly: its writers have waited for :meth:`turn`.
+        Channel data comes here directly: its writers have waited for their turn.
         """
         if self.ended:
             return
-        body, mac = self._writer.packet(*payload)
-        self.transport.writeSequence((body, mac))
-        if self._paused:
-            self._count_unread(len(body))
+        packet = self._writer.packet(*payload)
+        self.transport.writeSequence(packet)
+        if self.writers.congested:
+            self.writers.count_unread(sum(map(len, packet)))
 
-    def _count_unread(self, size: int) -> None:
-        self._unread += size
-        if self._unread > MAX_UNREAD and not self.ended:
-            self._log.debug("{address} does not read our answers", address=self.address)
-            self.ended = True
-            self.transport.abortConnection()
+    def exchanges_keys(self) -> bool:
+        """Whether only messages of the key exchange may be sent now."""
+        return bool(self._keyExchangeState != self._KEY_EXCHANGE_NONE)
 
-    @property
-    def congested(self) -> bool:
-        """Whether the peer does not take what was written already."""
-        return self._paused
-
-    async def turn(self) -> None:
-        """Returns when the caller may write some more; waiting writers take turns.
-
-        The caller checks :attr:`ended` afterwards.
-        """
-        if self.ended or (self._may_write() and not self._waiting):
-            return
-        mine: Deferred[None] = Deferred()
-        self._waiting.append(mine)
-        try:
-            await mine
-        finally:
-            if mine in self._waiting:
-                self._waiting.remove(mine)
-
-    def _may_write(self) -> bool:
-        return not self._paused and self._keyExchangeState == self._KEY_EXCHANGE_NONE
-
-    def _wake_writers(self) -> None:
-        while self._waiting and (self.ended or self._may_write()):
-            self._waiting.popleft().callback(None)
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        self._unread = 0
-        self._wake_writers()
-
-    def stopProducing(self) -> None:
-        """The socket is gone; connectionLost follows."""
+    def give_up(self) -> None:
+        """The peer asks and does not read."""
+        self._log.debug("{address} does not read our answers", address=self.address)
+        self.ended = True
+        self.transport.abortConnection()
