@@ -146,6 +146,11 @@ def test_harmless_text_stays(text):
     assert redact(text) == text
 
 
+@pytest.mark.parametrize("path", ["/api/auth/reset-password/", "/invitations/"])
+def test_secrets_in_paths_of_mails_are_masked(path):
+    assert redact(f"GET {path}{'aB3' * 8} 200") == f"GET {path}*** 200"
+
+
 def test_redaction_keeps_names():
     assert redact("postgresql://wit:s3@db:5432/wit") == "postgresql://wit:***@db:5432/wit"
 

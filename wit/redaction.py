@@ -10,7 +10,9 @@ import re
 
 MASK = "***"
 
-_HINT = re.compile(r"(?i)authorization|cookie|basic|bearer|wit_|witsec_|://|private key|reset-|=")
+_HINT = re.compile(
+    r"(?i)authorization|cookie|basic|bearer|wit_|witsec_|://|private key|reset-|invitations/|="
+)
 """Some of this is in every text with a secret, and none of it in most texts."""
 
 _HEADER = re.compile(
@@ -19,11 +21,11 @@ _HEADER = re.compile(
 )
 _SCHEME = re.compile(r"\b([Bb]asic|[Bb]earer)\s+(?=[A-Za-z]*[0-9+/=_.~-])[A-Za-z0-9+/=_.~-]{8,}")
 _TOKEN = re.compile(r"\b(wit_|wit_oauth_|wit_refresh_|wit_device_|witsec_)[0-9a-f]{40}\b")
-_USERINFO = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://)([^\s/?#:@'\"]*)(:?)([^\s/?#'\"]*)@")
+_USERINFO = re.compile(r"(?i)((?:\bhttps?)?://)([^\s/?#'\"]*)@")
 _QUERY = re.compile(
     r"(?i)([?&;](?:access_token|refresh_token|token|password|client_secret|secret|code|invitation)=)[^&;\s'\"]+"
 )
-_PATH = re.compile(r"(/reset-password/)[A-Za-z0-9]{8,}")
+_PATH = re.compile(r"(/(?:reset-password|invitations)/)[A-Za-z0-9]{8,}")
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL
 )
@@ -51,7 +53,8 @@ def _mask_header(match: re.Match[str]) -> str:
 
 def _mask_userinfo(match: re.Match[str]) -> str:
     """``user:secret@`` loses the secret; a lone user of http may itself be a token."""
-    scheme, user, colon = match[1], match[2], match[3]
-    if colon:
+    scheme, userinfo = match[1], match[2]
+    user = re.split("[:@]", userinfo, maxsplit=1)[0]
+    if userinfo.startswith(":", len(user)):
         return f"{scheme}{user}:{MASK}@"
     return f"{scheme}{MASK}@" if scheme.lower().startswith("http") else match[0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from urllib.parse import urljoin, urlsplit
 
@@ -11,23 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wit.web.pages import Page, local_path
-
-LOGIN = Page.load("login.html")
-
-
-def test_the_policy_names_what_is_in_the_page():
-    html = LOGIN.fill(return_to="/").decode()
-    for tag, directive in (("script", "script-src"), ("style", "style-src")):
-        (block,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
-        digest = base64.b64encode(hashlib.sha256(block.encode()).digest()).decode()
-        assert f"{directive} 'sha256-{digest}'" in LOGIN.policy.decode()
-    assert b"frame-ancestors 'none'" in LOGIN.policy
+from wit.web.pages.elements import problem, sentence
 
 
-def test_texts_are_escaped():
-    html = LOGIN.fill(return_to='/"><script>alert(1)</script>').decode()
-    assert "<script>alert" not in html
-    assert 'data-return-to="/&quot;&gt;&lt;script&gt;' in html
+def test_forms_stay_here_unless_the_page_says_otherwise():
+    assert b"form-action 'self'" in Page("Title", []).policy()
+    assert b"form-action" not in Page("Title", [], leads_away=True).policy()
+
+
+def test_messages_become_sentences():
+    assert sentence("this is wrong; try again") == "This is wrong; try again."
+    assert sentence("Why?") == "Why?"
+    assert problem("") == ""
 
 
 @given(st.text() | st.text("/\\abc:.@\t\n ", max_size=12))

@@ -34,6 +34,24 @@ def verification(to: str, name: str, link: str) -> Message:
     )
 
 
+def email_change(to: str, name: str, new: str, link: str) -> Message:
+    return Message(
+        to,
+        "Confirm your new e-mail address",
+        f"Hello {name},\n\nyour account is to have the address {new} instead of this one. If that "
+        f"is your wish, confirm it here, within a day:\n\n{link}" + FOOTER,
+    )
+
+
+def email_changed(to: str, name: str, new: str) -> Message:
+    return Message(
+        to,
+        "Your e-mail address has changed",
+        f"Hello {name},\n\nyour account now has the address {new}, and this one no more. If you "
+        "did not do this, tell the administrator of the site at once.\n",
+    )
+
+
 def welcome(to: str, username: str, site: str) -> Message:
     return Message(
         to,

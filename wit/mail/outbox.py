@@ -57,6 +57,11 @@ class Outbox:
         """Whether mails really go out."""
         return bool(self._settings.smtp)
 
+    @property
+    def delivers(self) -> bool:
+        """Whether somebody gets to see mails, if only on the terminal of who develops."""
+        return self.reaches_people or self._local
+
     def register(self, kind: str, composer: Composer) -> None:
         """Have ``composer(payload)`` write the mails of ``kind``."""
         self._composers[kind] = composer

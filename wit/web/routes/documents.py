@@ -6,7 +6,6 @@ Everything here is public and the same for everybody.
 from __future__ import annotations
 
 from hashlib import sha256
-from importlib.resources import files
 
 import attrs
 from twisted.web.http import CACHED
@@ -16,20 +15,22 @@ from wit.operations.registry import Registry
 from wit.operations.typescript import declaration
 from wit.runtime import Runtime
 from wit.web.answers import JSON, TEXT, json_bytes
+from wit.web.pages import asset
 from wit.web.site import Route, exactly
 from wit.web.streaming import Request
 
 OPENAPI, TYPES = MADE = b"/api/openapi.json", b"/api/trpc.d.ts"
 
 PAGES = {
-    b"/api/docs": ("api-docs.html", "text/html; charset=utf-8"),
-    b"/api/docs.js": ("api-docs.js", "text/javascript; charset=utf-8"),
-    b"/api/docs.css": ("api-docs.css", "text/css; charset=utf-8"),
+    b"/api/docs": ("text/html; charset=utf-8", "api-docs.html"),
+    b"/api/docs.js": ("text/javascript; charset=utf-8", "api-docs.js"),
+    b"/api/docs.css": ("text/css; charset=utf-8", "wit.css", "api-docs.css"),
 }
-"""Path: file below wit/web/pages, content type."""
+"""Path: content type, and the files in wit/web/pages that it is made of."""
 
 CSP = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    b"connect-src 'self'; "
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
@@ -72,10 +73,9 @@ class Documents:
 
 def make(registry: Registry, base: str) -> dict[bytes, Document]:
     """By their paths."""
-    folder = files("wit.web") / "pages"
     pages = {
-        path: Document(content_type, (folder / name).read_bytes())
-        for path, (name, content_type) in PAGES.items()
+        path: Document(content_type, b"".join(map(asset, names)))
+        for path, (content_type, *names) in PAGES.items()
     }
     return {
         OPENAPI: Document(JSON, json_bytes(document(registry, base))),

@@ -93,7 +93,7 @@ def authorize(app: App, **changes: str | None) -> str:
 
 
 def hidden_fields(page: str) -> dict[str, str]:
-    found = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', page)
+    found = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)" />', page)
     return {unescape(name): unescape(value) for name, value in found}
 
 

@@ -23,6 +23,7 @@ from wit.oauth.requests import (
     client_of,
     read_request,
 )
+from wit.web.pages import show
 from wit.web.routes.oauth.browser import Browsers, session_of, to_login
 from wit.web.routes.oauth.messages import (
     answer,
@@ -32,7 +33,7 @@ from wit.web.routes.oauth.messages import (
     redirect,
     wants_html,
 )
-from wit.web.routes.oauth.pages import consent, show, show_message
+from wit.web.routes.oauth.pages import consent, message
 from wit.web.routes.oauth.tickets import FIELD, Tickets
 from wit.web.streaming import Handler, Request
 
@@ -67,15 +68,15 @@ class Authorize:
         except OAuthError as error:
             if wants_html(request):
                 title = "This app has sent you here with a wrong address"
-                show_message(request, title, error.message, 400)
+                await show(request, message(title, error.message, 400))
             else:
                 told = {"error": error.error, "error_description": error.message}
                 answer(request, told, 400)
         except WitError as error:
             if not wants_html(request) or error.code == "internal":
                 raise
-            message, _ = request.refuse(error)
-            show_message(request, "This did not work", message, error.answer.http)
+            sentence, _ = request.refuse(error)
+            await show(request, message("This did not work", sentence, error.answer.http))
 
     async def _ask(self, request: Request) -> None:
         fields = parameters(request.query)
@@ -104,7 +105,7 @@ class Authorize:
                 hidden=_repeated(fields),
                 leads_to=asked.redirect_uri.partition("?")[0],
             )
-            show(request, f"Authorize {asked.app['name']}", page)
+            await show(request, page)
         else:
             answer(request, await self._as_json(asked, fields, person))
 

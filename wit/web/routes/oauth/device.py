@@ -9,14 +9,14 @@ from wit.db.port import Row
 from wit.errors import NotFound, WitError
 from wit.oauth.errors import OAuthError
 from wit.oauth.scopes import Scopes
+from wit.web.pages import show
 from wit.web.routes.oauth.browser import Browsers, session_of, to_login
 from wit.web.routes.oauth.messages import form, no_store, parameters
-from wit.web.routes.oauth.pages import consent, enter_code, show, show_message
+from wit.web.routes.oauth.pages import consent, enter_code, message
 from wit.web.routes.oauth.tickets import FIELD, Tickets
 from wit.web.streaming import Handler, Request
 
 PATH = "/oauth/device"
-_TITLE = "Connect a device"
 
 
 class DevicePage:
@@ -36,10 +36,10 @@ class DevicePage:
         try:
             await handler(request)
         except NotFound as error:
-            show(request, _TITLE, enter_code(PATH, error.message), 404)
+            await show(request, enter_code(PATH, error.message, 404))
         except WitError as error:
-            message, _ = request.refuse(error)
-            show_message(request, "This did not work", message, request.code)
+            sentence, _ = request.refuse(error)
+            await show(request, message("This did not work", sentence, request.code))
 
     async def _ask(self, request: Request) -> None:
         typed = parameters(request.query).get("user_code")
@@ -48,7 +48,7 @@ class DevicePage:
             to_login(request)
             return
         if typed is None:
-            show(request, _TITLE, enter_code(PATH))
+            await show(request, enter_code(PATH))
             return
         device = await self._find(typed, person)
         page = consent(
@@ -60,7 +60,7 @@ class DevicePage:
             hidden={"user_code": device["user_code"]},
             user_code=device["user_code"],
         )
-        show(request, f"Authorize {device['name']}", page)
+        await show(request, page)
 
     async def _decide(self, request: Request) -> None:
         fields = await form(request)
@@ -76,9 +76,10 @@ class DevicePage:
         assert person.user_id is not None
         await self._devices.decide(device["user_code"], person.user_id, approved=approved)
         if approved:
-            show_message(request, "Done", "Your device is connected. You can close this page.")
+            page = message("Done", "Your device is connected. You can close this page.")
         else:
-            show_message(request, "Refused", "The device got nothing. You can close this page.")
+            page = message("Refused", "The device got nothing. You can close this page.")
+        await show(request, page)
 
     async def _find(self, typed: str, person: Actor) -> Row:
         assert person.user_id is not None

@@ -9,7 +9,8 @@ from wit.core import Core
 from wit.errors import NotFound
 from wit.oauth.errors import OAuthError
 from wit.oauth.scopes import DESCRIPTIONS
-from wit.operations.routers.oauth_apps import app_shape, authorization_shape
+from wit.operations.routers.oauth_apps import app_shape
+from wit.operations.routers.oauth_apps_used import authorization_shape
 from wit.web.routes.oauth.browser import Browsers
 from wit.web.routes.oauth.messages import answer
 from wit.web.streaming import Request
