@@ -131,6 +131,32 @@ def test_by_invitation(database, runtime, run, policy) -> None:
         run(world.identity.sign_up.invite("ada@example.org", root["id"]))
 
 
+def test_who_is_offered_an_account(database, runtime, run) -> None:
+    world = make_world(database, runtime, sign_up="first-user")
+    assert run(world.identity.sign_up.open_to_all())
+    assert run(world.identity.sign_up.offered_to("")) == ""
+    root = run(world.accounts.users.create("root", "root@example.org", role="admin"))
+    run(world.identity.sign_up.invite("ada@example.org", root["id"]))
+    (secret,) = parse_qs(urlsplit(run(world.link())).query)["invitation"]
+    wrong = "x" * 40
+    for policy, open_to_all, offers, refusals in (
+        ("open", True, {secret: "ada@example.org", wrong: "", "": ""}, {}),
+        ("invitation", False, {secret: "ada@example.org"}, {wrong: "ask for another", "": "need"}),
+        ("first-user", False, {secret: "ada@example.org"}, {wrong: "ask for another", "": "need"}),
+        ("closed", False, {}, dict.fromkeys((secret, wrong, ""), "does not take")),
+    ):
+        offering = make_world(database, runtime, sign_up=policy).identity.sign_up
+        assert run(offering.open_to_all()) == open_to_all
+        for invitation, email in offers.items():
+            assert run(offering.offered_to(invitation)) == email
+        for invitation, why in refusals.items():
+            with pytest.raises(SignUpClosed, match=why):
+                run(offering.offered_to(invitation))
+    world.clock.advance(days=8)
+    with pytest.raises(SignUpClosed):
+        run(world.identity.sign_up.offered_to(secret))
+
+
 def test_an_invitation_lasts_a_week_and_not_where_it_is_closed(database, runtime, run) -> None:
     world = make_world(database, runtime, sign_up="invitation")
     root = run(world.accounts.users.create("root", "root@example.org", role="admin"))

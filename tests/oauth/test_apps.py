@@ -11,6 +11,18 @@ from wit.errors import Invalid, NotFound
 from wit.oauth.errors import InvalidClient
 
 
+def test_an_app_is_verified_as_it_is(world: World, ada: str) -> None:
+    app = world.app(ada)[0]
+    apps = world.provider.apps
+    assert world.run(apps.set_verified(app["client_id"], True))["is_verified"]
+    assert world.run(apps.update(ada, app["id"], {"is_published": True}))["is_verified"]
+    assert not world.run(apps.update(ada, app["id"], {"name": "Your bank"}))["is_verified"]
+    world.run(apps.set_verified(app["client_id"], True))
+    assert not world.run(apps.set_verified(app["client_id"], False))["is_verified"]
+    with pytest.raises(NotFound):
+        world.run(apps.set_verified("wit_app_nobody", True))
+
+
 def test_a_new_app(world: World, ada: str) -> None:
     links = {"website_url": "https://app.example/"}
     app, secret = world.app(ada, name=" My app ", description="Does it", links=links)

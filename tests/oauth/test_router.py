@@ -16,9 +16,9 @@ from wit.errors import Forbidden, Invalid, NotFound, Unauthorized
 from wit.operations.api import BadInput, invoke
 from wit.operations.call import Call
 from wit.operations.registry import Registry
-from wit.operations.routers.oauth_apps import router
+from wit.operations.routers import oauth_apps, oauth_apps_used
 
-API = Registry([router])
+API = Registry([oauth_apps.router, oauth_apps_used.router])
 
 
 class Client:

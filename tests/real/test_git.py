@@ -231,7 +231,7 @@ def test_nobody_creates_repositories_for_others_by_pushing(
 def test_a_protected_branch_takes_no_force_and_no_deletion(
     door_v2: Door, site: Site, pushed: str, work: Path
 ) -> None:
-    site.daemon.wit("protect", pushed, "**", "--no-force-push", "--no-delete")
+    site.wit("protect", pushed, "**", "--no-force-push", "--no-delete")
     url = door_v2.url(pushed)
     commit(work, "allowed")
     door_v2.git("push", "-q", url, "main", cwd=work)
@@ -248,7 +248,7 @@ def test_a_protected_branch_takes_no_force_and_no_deletion(
 def test_one_refused_ref_does_not_hold_up_the_others(
     door_v2: Door, site: Site, pushed: str, work: Path
 ) -> None:
-    site.daemon.wit("protect", pushed, "side", "--require-pr")
+    site.wit("protect", pushed, "side", "--require-pr")
     git("checkout", "-q", "side", cwd=work)
     commit(work, "on-side")
     git("checkout", "-q", "main", cwd=work)
@@ -274,5 +274,5 @@ def test_private_means_invisible_and_public_means_readable(
     assert "refs/heads/main" in bob.git("ls-remote", bob.url(new_name)).stdout
     refused = bob.git("push", bob.url(new_name), "main:theirs", cwd=work, check=False)
     assert refused.returncode != 0
-    site.daemon.wit("collaborator", "add", new_name, "bob", "write")
+    site.wit("collaborator", "add", new_name, "bob", "write")
     bob.git("push", "-q", bob.url(new_name), "main:theirs", cwd=work)

@@ -18,13 +18,21 @@ _USER_AGENT_LENGTH = 500
 _APPEND = insert(admin_audit_logs)
 
 
+OPERATOR = "operator"
+"""The actor of what ``wit`` did on the server's own machine, in an entry's metadata."""
+
+
 @attrs.frozen
 class Operator:
     """The administrator who does something, and from where."""
 
-    user_id: str
+    user_id: str | None
+    """None: whoever runs the ``wit`` command, for whom there need not be an account."""
     address: str = ""
     user_agent: str = ""
+
+
+COMMAND_LINE = Operator(None, user_agent="wit (command line)")
 
 
 @attrs.frozen
@@ -60,6 +68,9 @@ class AuditLog:
         self._runtime = runtime
 
     async def append(self, tx: Connection, operator: Operator, change: Change) -> None:
+        metadata = None if change.metadata is None else dict(change.metadata)
+        if operator.user_id is None:
+            metadata = {**(metadata or {}), "actor": OPERATOR}
         await tx.execute(
             _APPEND,
             id=self._runtime.new_id(),
@@ -68,7 +79,7 @@ class AuditLog:
             target_type=change.target_type,
             target_id=change.target_id,
             description=change.description,
-            metadata=None if change.metadata is None else dict(change.metadata),
+            metadata=metadata,
             ip_address=operator.address or None,
             user_agent=operator.user_agent[:_USER_AGENT_LENGTH] or None,
             created_at=self._runtime.now(),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from wit.accounts.credentials import Credentials
+from wit.accounts.email_change import EmailChange
+from wit.accounts.email_links import EmailLinks
 from wit.accounts.github import PROVIDER, GitHub
 from wit.accounts.linked import LinkedAccounts
 from wit.accounts.one_time import OneTimeSecrets
@@ -16,6 +18,7 @@ from wit.accounts.sign_up import SignUp
 from wit.accounts.signing import Signer
 from wit.accounts.social import Social
 from wit.accounts.throttle import Throttle
+from wit.accounts.trusted_devices import TrustedDevices
 from wit.accounts.two_factor import TwoFactor
 from wit.accounts.users import Users
 from wit.accounts.verification import EmailVerification
@@ -47,17 +50,19 @@ class Identity:
         signer: Signer,
         jobs: JobQueue,
     ) -> None:
+        self.runtime = runtime
         base = config.public_url + PREFIX
         attempts = Throttle(
             runtime, config.accounts.attempts_per_minute, what="requests from your address"
         )
         mails = Throttle(runtime, MAILS, MAIL_SECONDS, "mails to this address")
         self.outbox = outbox = Outbox(config, jobs, runtime)
+        self.links = links = EmailLinks(signer, runtime)
         self.profiles = profiles = Profiles(db, runtime)
         self.sessions = sessions = Sessions(db, runtime)
-        self.two_factor = TwoFactor(db, runtime, secrets)
-        self.linked = LinkedAccounts(db, runtime, secrets)
         one_time = OneTimeSecrets(db, runtime)
+        self.two_factor = TwoFactor(db, runtime, secrets, TrustedDevices(one_time))
+        self.linked = LinkedAccounts(db, runtime, secrets)
         self.sign_in = SignIn(
             db,
             runtime,
@@ -85,6 +90,7 @@ class Identity:
             profiles=profiles,
             credentials=credentials,
             sessions=sessions,
+            trusted=self.two_factor.trusted,
             one_time=one_time,
             outbox=outbox,
             base=base,
@@ -95,7 +101,18 @@ class Identity:
             db,
             runtime,
             profiles=profiles,
-            signer=signer,
+            links=links,
+            outbox=outbox,
+            base=base,
+            attempts=attempts,
+            mails=mails,
+        )
+        self.email_change = EmailChange(
+            db,
+            runtime,
+            profiles=profiles,
+            one_time=one_time,
+            links=links,
             outbox=outbox,
             base=base,
             attempts=attempts,

@@ -62,9 +62,9 @@ class OneTimeSecrets:
         )
         return value if used else None
 
-    async def forget(self, kind: str, value: str) -> None:
+    async def forget(self, kind: str, value: str, tx: Connection | None = None) -> None:
         """Make all secrets of the kind that stand for ``value`` useless."""
-        await self._db.execute(_FORGET, beginning=f"{kind}:%", same=value)
+        await (tx or self._db).execute(_FORGET, beginning=f"{kind}:%", same=value)
 
 
 def _name(kind: str, secret: str) -> str:

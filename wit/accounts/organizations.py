@@ -218,7 +218,7 @@ class Organizations:
         above ``by``.
         """
         if _check_role(role) > by:
-            raise Forbidden("only an owner of the organization can make another owner")
+            raise _owners_only()
         try:
             async with self._db.transaction() as tx:
                 await self._insert_member(tx, org_id, user_id, role)
@@ -228,11 +228,18 @@ class Organizations:
         except ForeignKeyViolation:
             raise NotFound("user or organization not found") from None
 
-    async def set_role(self, org_id: str, user_id: str, role: str) -> Row:
-        """The changed membership. Raises Invalid, also for the last owner; NotFound."""
-        _check_role(role)
+    async def set_role(
+        self, org_id: str, user_id: str, role: str, *, by: OrgRole = OrgRole.OWNER
+    ) -> Row:
+        """The changed membership.
+
+        Raises Invalid, also for the last owner; NotFound; Forbidden for a role above ``by``, and
+        for changing that of somebody who is above ``by``.
+        """
+        if _check_role(role) > by:
+            raise _owners_only()
         async with self._db.transaction() as tx:
-            await self._may_lose_role(tx, org_id, user_id, keeps_owner=role == "owner")
+            await self._may_lose_role(tx, org_id, user_id, by, keeps_owner=role == "owner")
             await tx.execute(_SET_ROLE, org=org_id, user=user_id, new_role=role)
             return await self._member(tx, org_id, user_id)
 
@@ -244,9 +251,7 @@ class Organizations:
         Raises NotFound if no member; Invalid for the last owner; Forbidden for one above ``by``.
         """
         async with self._db.transaction() as tx:
-            role = await self._may_lose_role(tx, org_id, user_id, keeps_owner=False)
-            if role > by:
-                raise Forbidden("only an owner of the organization can remove an owner")
+            await self._may_lose_role(tx, org_id, user_id, by, keeps_owner=False)
             await tx.execute(_LEAVE_TEAMS, org=org_id, user=user_id)
             await tx.execute(_REMOVE, org=org_id, user=user_id)
 
@@ -266,15 +271,20 @@ class Organizations:
         return row
 
     async def _may_lose_role(
-        self, tx: Connection, org_id: str, user_id: str, keeps_owner: bool
-    ) -> OrgRole:
-        """The role so far.
+        self, tx: Connection, org_id: str, user_id: str, by: OrgRole, *, keeps_owner: bool
+    ) -> None:
+        """Raises NotFound, Forbidden, Invalid.
 
         Under a lock on the organization, so that two owners cannot demote each other at once.
         """
         await tx.fetch_value(_LOCK, org=org_id)
         role = OrgRole[(await self._member(tx, org_id, user_id))["role"].upper()]
+        if role > by:
+            raise _owners_only()
         last = role is OrgRole.OWNER and await tx.fetch_value(_OWNERS, org=org_id) == 1
         if last and not keeps_owner:
             raise Invalid("this is the organization's last owner: make another one first")
-        return role
+
+
+def _owners_only() -> Forbidden:
+    return Forbidden("only an owner of the organization can make, change or remove an owner")

@@ -12,6 +12,7 @@ from wit.accounts.passwords import Passwords, password_bytes
 from wit.accounts.profiles import Profiles
 from wit.accounts.sessions import Sessions
 from wit.accounts.throttle import Throttle
+from wit.accounts.trusted_devices import TrustedDevices
 from wit.accounts.users import Users
 from wit.addresses import address_group
 from wit.db.port import Database
@@ -40,6 +41,7 @@ class PasswordReset:
         profiles: Profiles,
         credentials: Credentials,
         sessions: Sessions,
+        trusted: TrustedDevices,
         one_time: OneTimeSecrets,
         outbox: Outbox,
         base: str,
@@ -54,6 +56,7 @@ class PasswordReset:
         self._profiles = profiles
         self._credentials = credentials
         self._sessions = sessions
+        self._trusted = trusted
         self._one_time = one_time
         self._outbox = outbox
         self._base = base
@@ -98,6 +101,7 @@ class PasswordReset:
                 raise InvalidLink(_BAD_LINK)
             await self._users.store_password(tx, user_id, stored)
         await self._one_time.forget(KIND, user_id)
+        await self._trusted.forget(user_id)
         await self._sessions.revoke_all(user_id)
 
     async def change(self, user_id: str, old: str, new: str, address: str) -> None:

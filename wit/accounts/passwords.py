@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
 import unicodedata
 from base64 import b64encode
@@ -35,8 +36,20 @@ _TIME_COST = 5
 _MEMORY_KIB = 19 * 1024
 """19 MiB and five passes are about 50 ms of one core, and little memory even when several run."""
 
+MOST_AT_ONCE = 5
+"""Threads that hash at the same time, however many cores there are: half of the reactor's ten, so
+that other short work goes on."""
+
+QUEUE_LENGTH = 256
+"""How many may wait for a thread: on two cores, the last of them for about 7 s."""
+
 _CACHE_SECONDS = 60.0
 _CACHE_ENTRIES = 1024
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def _unpadded(data: bytes) -> str:
@@ -92,12 +105,15 @@ class Passwords:
     password or a suspended account counts at once.
     """
 
-    def __init__(self, runtime: Runtime, at_once: int = 2, queue_length: int = 64) -> None:
+    def __init__(
+        self, runtime: Runtime, at_once: int | None = None, queue_length: int = QUEUE_LENGTH
+    ) -> None:
+        """``at_once``: threads that hash at the same time; None: one for each core."""
         self._runtime = runtime
         self._hasher = PasswordHasher(
             time_cost=_TIME_COST, memory_cost=_MEMORY_KIB, parallelism=1, hash_len=32, salt_len=16
         )
-        self._slots = DeferredSemaphore(at_once)
+        self._slots = DeferredSemaphore(at_once or min(_cores(), MOST_AT_ONCE))
         self._queue_length = queue_length
         self._waiting = 0
         self._key = runtime.random_bytes(32)

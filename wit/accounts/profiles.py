@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from sqlalchemy import bindparam, select, update
 
+from wit.accounts.texts import check_texts
 from wit.accounts.users import NameTaken
 from wit.db.port import Connection, Database, Row, UniqueViolation
 from wit.db.tables import namespaces, repositories, two_factor, users
-from wit.errors import Conflict, Invalid, NotFound
+from wit.errors import Conflict, NotFound
 from wit.git.names import check_new_owner
 from wit.runtime import Runtime
 
@@ -92,19 +93,4 @@ async def _rename(tx: Connection, user_id: str, username: str) -> dict[str, str 
 
 def check_profile(changes: Mapping[str, str | None]) -> dict[str, str | None]:
     """The changes as they are stored. Raises Invalid."""
-    values: dict[str, str | None] = {}
-    for column, value in changes.items():
-        label = {"avatar_url": "picture's address", "image": "picture's address"}.get(
-            column, column
-        )
-        if value is not None and (len(value) > LIMITS[column] or "\0" in value):
-            raise Invalid(f"the {label} has at most {LIMITS[column]} characters")
-        if column == "name":
-            if not (value or "").strip() or not (value or "").isprintable():
-                raise Invalid("the name is one line that is not empty")
-            values[column] = (value or "").strip()
-            continue
-        if value and column in ADDRESSES and not value.lower().startswith(("https://", "http://")):
-            raise Invalid(f"the {label} must begin with https:// or http://")
-        values[column] = value or None
-    return values
+    return check_texts(changes, LIMITS, lines=("name",), addresses=ADDRESSES)

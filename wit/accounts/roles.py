@@ -17,7 +17,7 @@ from wit.runtime import Runtime
 ROLES = ("user", "admin", "superadmin")
 MAX_REASON = 1000
 
-LAST = "this is the last superadmin: make another one first"
+LAST = "this is the last superadmin: make another one first (wit user role NAME superadmin)"
 
 _LOCK_SUPERADMINS = (
     select(users.c.id)
@@ -65,6 +65,12 @@ async def lock_superadmins(tx: Connection) -> Set[str]:
     return {row["id"] for row in await tx.fetch_all(_LOCK_SUPERADMINS)}
 
 
+async def keep_one(tx: Connection, user_id: str) -> None:
+    """Raises Invalid if the user is the last superadmin; nobody becomes fewer until ``tx`` ends."""
+    if await lock_superadmins(tx) == {user_id}:
+        raise Invalid(LAST)
+
+
 async def lock_user(tx: Connection, user_id: str) -> Row:
     """Raises NotFound."""
     row = await tx.fetch_one(_LOCK, id=user_id)
@@ -76,10 +82,11 @@ async def lock_user(tx: Connection, user_id: str) -> Row:
 async def set_role(tx: Connection, runtime: Runtime, user_id: str, role: str) -> Row:
     """The user's row as it was. Raises Invalid, NotFound."""
     check_role(role)
-    superadmins = await lock_superadmins(tx)
+    if role == "superadmin":
+        await lock_superadmins(tx)
+    else:
+        await keep_one(tx, user_id)
     user = await lock_user(tx, user_id)
-    if role != "superadmin" and superadmins == {user_id}:
-        raise Invalid(LAST)
     await tx.execute(_SET_ROLE, who=user_id, new_role=role, now=runtime.now())
     return user
 
@@ -90,16 +97,18 @@ async def suspend(tx: Connection, runtime: Runtime, user_id: str, reason: str) -
     The user's row as it was. Raises Invalid, NotFound.
     """
     reason = check_reason(reason)
-    superadmins = await lock_superadmins(tx)
+    await keep_one(tx, user_id)
     user = await lock_user(tx, user_id)
-    if superadmins == {user_id}:
-        raise Invalid(LAST)
     now = runtime.now()
     await tx.execute(
         _SET_SUSPENSION, who=user_id, is_suspended=True, since=now, reason=reason, now=now
     )
-    await tx.execute(_END_SESSIONS, who=user_id)
+    await end_sessions(tx, user_id)
     return user
+
+
+async def end_sessions(tx: Connection, user_id: str) -> None:
+    await tx.execute(_END_SESSIONS, who=user_id)
 
 
 async def resume(tx: Connection, runtime: Runtime, user_id: str) -> Row:

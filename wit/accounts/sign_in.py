@@ -151,6 +151,23 @@ class SignIn:
             await self._two_factor.check_recovery(user_id, code)
         else:
             await self._two_factor.check(user_id, code)
+        return await self._finish(token, waiting, device)
+
+    async def trusted_step(
+        self, token: str, secret: str, device: Device
+    ) -> tuple[Session, str] | None:
+        """The session without a code, for the secret of a trusted device; and its next secret.
+
+        None if the device is not trusted. Raises Unauthorized, Forbidden.
+        """
+        waiting = await self.waiting(token)
+        renewed = await self._two_factor.trusted.renew(waiting.user["id"], secret)
+        if renewed is None:
+            return None
+        return await self._finish(token, waiting, device), renewed
+
+    async def _finish(self, token: str, waiting: Waiting, device: Device) -> Session:
+        """Raises Unauthorized if the token has been used up meanwhile."""
         if await self._one_time.take(SECOND_STEP, token) is None:
             raise Unauthorized("sign in with your password again")
-        return await self._sessions.create(user_id, device, remember=waiting.remember)
+        return await self._sessions.create(waiting.user["id"], device, remember=waiting.remember)

@@ -49,6 +49,9 @@ _OPEN = (invitations.c.accepted_at.is_(None)) & (invitations.c.expires_at > bind
 _TO_SITE = _OPEN & (invitations.c.kind == "site") & (invitations.c.email == bindparam("email"))
 """Only administrators let people in: an invitation to a repository is for those who are."""
 _BY_TOKEN = select(invitations).where(_TO_SITE, invitations.c.token_hash == bindparam("hash"))
+_BY_SECRET = select(invitations.c.email).where(
+    _OPEN, invitations.c.kind == "site", invitations.c.token_hash == bindparam("hash")
+)
 _BY_EMAIL = select(invitations).where(_TO_SITE).limit(1)
 _BY_ID = (
     select(invitations, users.c.username)
@@ -156,18 +159,45 @@ class SignUp:
             )
             if found is not None and self._policy != "closed":
                 return True  # the invitation came to that address
-        if self._policy == "open":
-            return new.verified
-        if self._policy == "first-user" and not await self._db.fetch_value(_ADMINISTRATORS):
+        if await self.open_to_all():
             return new.verified
         if self._policy != "closed" and new.verified:
             found = await self._db.fetch_one(_BY_EMAIL, email=email, now=self._runtime.now())
             if found is not None:
                 return True
-        raise SignUpClosed(
-            "this server does not take new accounts; ask its administrator for one"
-            if self._policy == "closed"
-            else "you need an invitation to make an account here; ask the administrator for one"
+        raise self._closed()
+
+    async def open_to_all(self) -> bool:
+        """Whether somebody without an invitation may make an account."""
+        if self._policy == "first-user":
+            return not await self._db.fetch_value(_ADMINISTRATORS)
+        return self._policy == "open"
+
+    async def offered_to(self, invitation: str) -> str:
+        """The address that an invitation's secret is for; empty if any address may sign up.
+
+        Raises SignUpClosed.
+        """
+        if invitation and self._policy != "closed":
+            hashed, now = secret_hash(invitation), self._runtime.now()
+            if email := await self._db.fetch_value(_BY_SECRET, hash=hashed, now=now):
+                return str(email)
+        if not await self.open_to_all():
+            raise self._closed(invitation)
+        return ""
+
+    def _closed(self, invitation: str = "") -> SignUpClosed:
+        """``invitation`` is a secret that is no good."""
+        if self._policy == "closed":
+            return SignUpClosed(
+                "this server does not take new accounts; ask its administrator for one"
+            )
+        if invitation:
+            return SignUpClosed(
+                "this invitation is wrong, too old, or was used before; ask for another"
+            )
+        return SignUpClosed(
+            "you need an invitation to make an account here; ask the administrator for one"
         )
 
     async def _check_free(self, username: str, email: str) -> None:

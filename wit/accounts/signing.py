@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 
 from wit.accounts.secrets import key_in_file
 from wit.config import Config
@@ -31,13 +31,19 @@ class Signer:
             return None
         return value
 
+    def seal(self, text: str) -> str:
+        """The signature alone, in unpadded base64url (RFC 4648, section 5)."""
+        return urlsafe_b64encode(self._digest(text)).rstrip(b"=").decode()
+
     def key(self, purpose: str) -> bytes:
         """Another key for each purpose, so that a signature for one is none for another."""
         return hmac.digest(self._key, f"wit {purpose}".encode(), "sha256")
 
     def _signature(self, value: str) -> str:
-        digest = hmac.digest(self._key, value.encode("utf-8", "replace"), "sha256")
-        return b64encode(digest).decode()
+        return b64encode(self._digest(value)).decode()
+
+    def _digest(self, text: str) -> bytes:
+        return hmac.digest(self._key, text.encode("utf-8", "replace"), "sha256")
 
 
 def make_signer(config: Config, runtime: Runtime) -> Signer:

@@ -157,7 +157,11 @@ class SiteSettings:
             raise Invalid(f"keys that begin with {RESERVED} are wit's own")
         if value is None:
             raise Invalid("a setting needs a value")
-        if len(json.dumps(value)) > MAX_VALUE:
+        try:
+            text = json.dumps(value, allow_nan=False)
+        except ValueError:
+            raise Invalid("NaN and infinite numbers have no form in JSON") from None
+        if len(text) > MAX_VALUE:
             raise Invalid(f"a setting's value has at most {MAX_VALUE} characters as JSON")
         async with self._db.transaction() as tx:
             old = await tx.fetch_one(_SETTING, which=key)

@@ -15,11 +15,13 @@ from pyotp import TOTP
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from wit.accounts.audit import COMMAND_LINE, AuditLog, Change
 from wit.accounts.secrets import Secrets
 from wit.accounts.throttle import Throttle
 from wit.accounts.tokens import secret_hash
+from wit.accounts.trusted_devices import TrustedDevices
 from wit.accounts.users import random_text
-from wit.db.port import Database, Row
+from wit.db.port import Connection, Database, Row
 from wit.db.tables import two_factor
 from wit.errors import Invalid, Unauthorized
 from wit.runtime import Runtime
@@ -83,10 +85,14 @@ class Enrolment:
 
 
 class TwoFactor:
-    def __init__(self, db: Database, runtime: Runtime, secrets: Secrets) -> None:
+    def __init__(
+        self, db: Database, runtime: Runtime, secrets: Secrets, trusted: TrustedDevices
+    ) -> None:
         self._db = db
         self._runtime = runtime
         self._secrets = secrets
+        self.trusted = trusted
+        self._audit = AuditLog(db, runtime)
         self._throttle = Throttle(runtime, FAILURES, FAILURE_SECONDS, "wrong codes")
 
     async def prepare(self, user: Row, issuer: str = "") -> Enrolment:
@@ -105,6 +111,7 @@ class TwoFactor:
             created_at=now,
             updated_at=now,
         )
+        await self.trusted.forget(user["id"])
         return Enrolment(_uri(seed, user, issuer), codes)
 
     async def uri(self, user: Row) -> str:
@@ -116,7 +123,22 @@ class TwoFactor:
         await self._db.execute(_ENABLE, who=user_id, now=self._runtime.now())
 
     async def disable(self, user_id: str) -> None:
-        await self._db.execute(_DELETE, who=user_id)
+        """Ask for codes no more; no device is trusted any more."""
+        async with self._db.transaction() as tx:
+            await self._forget(tx, user_id)
+
+    async def reset(self, user_id: str) -> None:
+        """As :meth:`disable`, by whoever runs the server, for who has lost the device."""
+        async with self._db.transaction() as tx:
+            await self._forget(tx, user_id)
+            change = Change(
+                "user.two_factor_reset", "user", user_id, "Took two-factor sign-in away"
+            )
+            await self._audit.append(tx, COMMAND_LINE, change)
+
+    async def _forget(self, tx: Connection, user_id: str) -> None:
+        await tx.execute(_DELETE, who=user_id)
+        await self.trusted.forget(user_id, tx)
 
     async def check(self, user_id: str, code: str) -> None:
         """Take a code of the user's app. Raises WrongCode, NotSetUp, RateLimited."""

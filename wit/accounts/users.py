@@ -8,6 +8,7 @@ import string
 from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, update
 
 from wit.accounts import roles
+from wit.accounts.audit import COMMAND_LINE, AuditLog, Change
 from wit.accounts.passwords import Passwords
 from wit.accounts.roles import check_role, lock_user
 from wit.db.port import Connection, Database, Row, UniqueViolation
@@ -97,7 +98,14 @@ def check_email(email: str) -> str:
 
 
 async def insert_user(
-    tx: Connection, runtime: Runtime, username: str, email: str, *, role: str, name: str
+    tx: Connection,
+    runtime: Runtime,
+    username: str,
+    email: str,
+    *,
+    role: str,
+    name: str,
+    verified: bool = False,
 ) -> str:
     """The rows of a new user, all but its credentials; returns its id.
 
@@ -110,6 +118,7 @@ async def insert_user(
         id=user_id,
         name=name,
         email=email,
+        email_verified=verified,
         username=username.lower(),
         display_username=username,
         role=role,
@@ -150,12 +159,17 @@ class NameTaken(Conflict):
 
 
 class Users:
-    """The accounts of people (and of programs that act like people)."""
+    """The accounts of people (and of programs that act like people).
+
+    What changes somebody's rights here is the wish of whoever runs the server, and is noted in the
+    audit log as such; administrators have :mod:`wit.accounts.administration`.
+    """
 
     def __init__(self, db: Database, runtime: Runtime, passwords: Passwords) -> None:
         self._db = db
         self._runtime = runtime
         self._passwords = passwords
+        self._audit = AuditLog(db, runtime)
 
     async def create(
         self,
@@ -164,10 +178,13 @@ class Users:
         password: str | None = None,
         role: str = "user",
         name: str | None = None,
+        *,
+        verified: bool = False,
     ) -> Row:
         """A new user; without a password it signs in with tokens and keys only.
 
-        Raises Invalid; Conflict, naming which of user name and e-mail is taken.
+        ``verified``: the address is known to be theirs. Raises Invalid; Conflict, naming which of
+        user name and e-mail is taken.
         """
         check_new_owner(username)
         email = check_email(email)
@@ -177,13 +194,19 @@ class Users:
         try:
             async with self._db.transaction() as tx:
                 user_id = await insert_user(
-                    tx, self._runtime, username, email, role=role, name=name
+                    tx, self._runtime, username, email, role=role, name=name, verified=verified
                 )
                 if stored is not None:
                     await insert_password(tx, self._runtime, user_id, stored)
         except UniqueViolation:
             raise await self.taken(username, email) from None
         return await self.get(user_id)
+
+    async def _note(
+        self, tx: Connection, action: str, user_id: str, description: str, **metadata: str
+    ) -> None:
+        change = Change(action, "user", user_id, description, metadata)
+        await self._audit.append(tx, COMMAND_LINE, change)
 
     async def name_taken(self, username: str) -> bool:
         """Whether a user or an organization has this name."""
@@ -237,10 +260,29 @@ class Users:
         if not await tx.execute(_SET_PASSWORD, who=user_id, hash=stored, now=now):
             await insert_password(tx, self._runtime, user_id, stored)
 
+    async def reset_password(self, user_id: str, password: str) -> None:
+        """Another password for who has lost the old one, or had it stolen: all sessions end.
+
+        Raises Invalid, NotFound, RateLimited.
+        """
+        stored = await self._passwords.hash(password)
+        async with self._db.transaction() as tx:
+            await self.store_password(tx, user_id, stored)
+            await roles.end_sessions(tx, user_id)
+            await self._note(tx, "user.password_reset", user_id, "Set another password")
+
     async def set_role(self, user_id: str, role: str) -> None:
         """Raises Invalid, also for the last superadmin; NotFound."""
         async with self._db.transaction() as tx:
-            await roles.set_role(tx, self._runtime, user_id, role)
+            before = await roles.set_role(tx, self._runtime, user_id, role)
+            await self._note(
+                tx,
+                "user.role_changed",
+                user_id,
+                f"Changed the role of {before['username']} from {before['role']} to {role}",
+                oldRole=before["role"],
+                newRole=role,
+            )
 
     async def suspend(self, user_id: str, reason: str) -> None:
         """Lock the user out, whatever the credential; ``reason`` is shown.
@@ -248,20 +290,27 @@ class Users:
         Raises Invalid, also for the last superadmin; NotFound.
         """
         async with self._db.transaction() as tx:
-            await roles.suspend(tx, self._runtime, user_id, reason)
+            user = await roles.suspend(tx, self._runtime, user_id, reason)
+            text = f"Suspended {user['username']}"
+            await self._note(tx, "user.suspended", user_id, text, reason=reason.strip())
 
     async def resume(self, user_id: str) -> None:
         """End a suspension. Raises NotFound."""
         async with self._db.transaction() as tx:
-            await roles.resume(tx, self._runtime, user_id)
+            user = await roles.resume(tx, self._runtime, user_id)
+            text = f"Ended the suspension of {user['username']}"
+            await self._note(tx, "user.unsuspended", user_id, text)
 
     async def delete(self, user_id: str) -> None:
         """Remove the user with its credentials, memberships and OAuth apps.
 
-        Raises NotFound; Conflict while it owns a repository or is an organization's last owner.
+        Raises NotFound; Invalid for the last superadmin; Conflict while it owns a repository or is
+        an organization's last owner.
         """
         async with self._db.transaction() as tx:
-            if await tx.fetch_value(_LOCK_NAMESPACE, id=user_id) is None:
+            await roles.keep_one(tx, user_id)
+            name = await tx.fetch_value(_LOCK_NAMESPACE, id=user_id)
+            if name is None:
                 raise NotFound("user not found")
             if await tx.fetch_value(_OWNS_REPOSITORY, id=user_id) is not None:
                 raise Conflict("this user still owns repositories: transfer or delete them first")
@@ -271,6 +320,7 @@ class Users:
             await tx.execute(_DELETE_NAMESPACE, who=user_id)
             await tx.execute(_DELETE_APPS, who=user_id)
             await tx.execute(_DELETE, who=user_id)
+            await self._note(tx, "user.deleted", user_id, f"Removed {name}", username=name)
 
 
 def _check_text(what: str, text: str, limit: int) -> str:

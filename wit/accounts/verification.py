@@ -1,4 +1,4 @@
-"""Proving that an e-mail address is one's own: a signed link, without a row (RFC 7519)."""
+"""Proving that an e-mail address is one's own."""
 
 from __future__ import annotations
 
@@ -6,26 +6,21 @@ from typing import Any
 from urllib.parse import urlencode
 
 import attrs
-from joserfc import jwt
-from joserfc.errors import ExpiredTokenError, JoseError
-from joserfc.jwk import OctKey
 from sqlalchemy import bindparam, update
 
+from wit.accounts.email_links import BadLink, EmailLinks, Link
 from wit.accounts.profiles import Profiles
-from wit.accounts.signing import Signer
 from wit.accounts.throttle import Throttle
 from wit.addresses import address_group
 from wit.db.port import Database, Row
 from wit.db.tables import users
-from wit.errors import Invalid, RateLimited
+from wit.errors import RateLimited
 from wit.mail import messages
 from wit.mail.messages import Message
 from wit.mail.outbox import Outbox
 from wit.runtime import Runtime
 
 KIND = "verify-email"
-LIFETIME_SECONDS = 86400
-ALGORITHM = "HS256"
 
 _VERIFY = (
     update(users)
@@ -33,14 +28,6 @@ _VERIFY = (
     .where(users.c.email_verified.is_(False))
     .values(email_verified=True, updated_at=bindparam("now"))
 )
-
-
-class BadLink(Invalid):
-    """``reason`` is a word of the contract: ``invalid_token``, ``token_expired``, ..."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__("this link is wrong or too old; ask for another")
-        self.reason = reason
 
 
 @attrs.frozen
@@ -58,7 +45,7 @@ class EmailVerification:
         runtime: Runtime,
         *,
         profiles: Profiles,
-        signer: Signer,
+        links: EmailLinks,
         outbox: Outbox,
         base: str,
         attempts: Throttle,
@@ -69,7 +56,7 @@ class EmailVerification:
         self._db = db
         self._runtime = runtime
         self._profiles = profiles
-        self._key = OctKey.import_key(signer.key(KIND))
+        self._links = links
         self._outbox = outbox
         self._base = base
         self._attempts = attempts
@@ -102,24 +89,14 @@ class EmailVerification:
         return messages.verification(user["email"], user["name"], link)
 
     def token(self, user: Row) -> str:
-        now = int(self._runtime.now().timestamp())
-        claims = {"sub": user["id"], "email": user["email"], "exp": now + LIFETIME_SECONDS}
-        return jwt.encode({"alg": ALGORITHM}, claims, self._key)
+        return self._links.token(Link(user["id"], user["email"]))
 
-    async def verify(self, token: str) -> Verified:
-        """Take a link's token. Raises BadLink."""
-        try:
-            claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
-            now = int(self._runtime.now().timestamp())
-            jwt.JWTClaimsRegistry(now=now, exp={"essential": True}).validate(claims)
-        except ExpiredTokenError:
-            raise BadLink("token_expired") from None
-        except (JoseError, ValueError):
-            raise BadLink("invalid_token") from None
-        user = await self._profiles.by_email(claims["email"])
-        if user is None or user["id"] != claims["sub"]:
+    async def verify(self, link: Link) -> Verified:
+        """Take a link. Raises BadLink."""
+        user = await self._profiles.by_email(link.email)
+        if user is None or user["id"] != link.user_id:
             raise BadLink("user_not_found")
         new = await self._db.execute(
-            _VERIFY, who=user["id"], address=claims["email"], now=self._runtime.now()
+            _VERIFY, who=user["id"], address=link.email, now=self._runtime.now()
         )
         return Verified({**user, "email_verified": True}, bool(new))

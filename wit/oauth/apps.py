@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, delete, desc, func, insert, or_, select, true, update
 
+from wit.accounts.audit import COMMAND_LINE, AuditLog, Change
 from wit.accounts.tokens import secret_hash
 from wit.db.port import Database, Row
 from wit.db.tables import oauth_apps, oauth_authorizations, users
@@ -42,6 +43,11 @@ _SET_SECRET = (
         client_secret_prefix=bindparam("prefix"),
         updated_at=bindparam("now"),
     )
+)
+_SET_VERIFIED = (
+    update(oauth_apps)
+    .where(oauth_apps.c.id == bindparam("which"))
+    .values(is_verified=bindparam("verified"), updated_at=bindparam("now"))
 )
 _PUBLISHED = oauth_apps.c.is_published == true()
 _GET_PUBLISHED = select(oauth_apps).where(_PUBLISHED, oauth_apps.c.id == bindparam("app"))
@@ -79,6 +85,7 @@ class Apps:
         self._db = db
         self._runtime = runtime
         self._max_per_user = max_per_user
+        self._audit = AuditLog(db, runtime)
 
     async def create(
         self,
@@ -139,8 +146,11 @@ class Apps:
 
     async def update(self, owner_id: str, app_id: str, changes: Mapping[str, Any]) -> Row:
         """Set columns: name, description, callback_url, additional_callback_urls, is_published,
-        and LINKS, which None clears. Raises Invalid, NotFound."""
+        and LINKS, which None clears. Who has verified the app has not seen what is new, so that
+        it is verified no more. Raises Invalid, NotFound."""
         values = dict(changes)
+        if values.keys() - {"is_published"}:
+            values["is_verified"] = False
         if "name" in values:
             values["name"] = _check_name(values["name"])
         if "callback_url" in values:
@@ -186,6 +196,22 @@ class Apps:
         total = await self._db.fetch_value(_COUNT_INSTALLATIONS, app=app_id)
         rows = await self._db.fetch_all(_INSTALLATIONS, app=app_id, limit=limit, offset=offset)
         return total, rows
+
+    async def set_verified(self, client_id: str, verified: bool) -> Row:
+        """Say whether whoever runs the server vouches for the app, which its users are shown; the
+        audit log notes it. Raises NotFound."""
+        async with self._db.transaction() as tx:
+            app = _found(await tx.fetch_one(_BY_CLIENT_ID, client=client_id))
+            now = self._runtime.now()
+            await tx.execute(_SET_VERIFIED, which=app["id"], verified=verified, now=now)
+            change = Change(
+                "oauth_app.verified" if verified else "oauth_app.unverified",
+                "oauth_app",
+                app["id"],
+                f"{'Vouched' if verified else 'No longer vouched'} for the app {app['name']}",
+            )
+            await self._audit.append(tx, COMMAND_LINE, change)
+        return {**app, "is_verified": verified}
 
     # what everybody sees: published apps
 

@@ -7,13 +7,12 @@ request takes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
-from sqlalchemy import bindparam, func, select
 
-from wit.db.port import Database, Row
-from wit.db.tables import users
+from wit.accounts.authors import Authors
+from wit.db.port import Row
 from wit.errors import NotFound
 from wit.git.diff_text import Diffs
 from wit.git.history import History
@@ -26,26 +25,18 @@ from wit.repositories.browsing import Browsing
 from wit.repositories.manager import RepoManager
 from wit.runtime import Runtime
 
-MAX_EMAIL = 254
-
-_BY_EMAIL = select(
-    users.c.email,
-    users.c.username,
-    func.coalesce(users.c.avatar_url, users.c.image).label("avatar"),
-).where(users.c.email.in_(bindparam("emails", expanding=True)))
-
 
 @attrs.frozen
 class Log:
     """The newest commits, and how many there are in all; ``accounts`` are the rows of their
-    authors (``username``, ``avatar``) by e-mail address in lower case."""
+    authors (``username``, ``avatar``) by the address that a commit has."""
 
     commits: Sequence[Commit]
     total: int
     accounts: Mapping[str, Row]
 
     def account(self, commit: Commit) -> Row | None:
-        return self.accounts.get(commit.author.email.lower())
+        return self.accounts.get(commit.author.email)
 
 
 @attrs.frozen
@@ -74,7 +65,7 @@ class LastChanges:
 class CommitLog:
     def __init__(
         self,
-        db: Database,
+        authors: Authors,
         runtime: Runtime,
         manager: RepoManager,
         browsing: Browsing,
@@ -85,7 +76,7 @@ class CommitLog:
         diffs: Diffs,
         last_commits: LastCommitFinder,
     ) -> None:
-        self._db = db
+        self._authors = authors
         self._runtime = runtime
         self._manager = manager
         self._browsing = browsing
@@ -102,7 +93,7 @@ class CommitLog:
         oids = await self._history.first_parents(bare, start, limit, user_key)
         total = await self._history.count_first_parents(bare, start, user_key)
         commits = await self._read(bare, oids, user_key)
-        accounts = await self._accounts(commit.author.email for commit in commits)
+        accounts = await self._authors.accounts(commit.author.email for commit in commits)
         return Log(commits, total, accounts)
 
     async def changes(self, repo: Row, oid: str, user_key: str | None) -> Changes:
@@ -157,14 +148,6 @@ class CommitLog:
         async with self._reader.open(bare, user_key) as objects:
             read = await objects.read_many(oids, MAX_COMMIT)
         return await self._runtime.in_thread(_parse, oids, read)
-
-    async def _accounts(self, emails: Iterable[str]) -> dict[str, Row]:
-        asked = {email.lower() for email in emails if 0 < len(email) <= MAX_EMAIL}
-        asked = {email for email in asked if "\0" not in email}
-        if not asked:
-            return {}
-        rows = await self._db.fetch_all(_BY_EMAIL, emails=sorted(asked))
-        return {row["email"]: row for row in rows}
 
 
 def _parse(oids: Sequence[str], read: Sequence[Object | None]) -> list[Commit]:

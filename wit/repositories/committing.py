@@ -8,6 +8,7 @@ import attrs
 from sqlalchemy import bindparam, select
 
 from wit.access.actor import Actor
+from wit.accounts.authors import Authors
 from wit.db.port import Database, Row
 from wit.db.tables import users
 from wit.errors import NotFound
@@ -34,7 +35,7 @@ from wit.runtime import Runtime
 MAX_OBJECT = 16 * 1024 * 1024
 """Bytes of a commit or tree that is read; 16 MiB hold a folder of 300 000 files."""
 
-_PERSON = select(users.c.name, users.c.email).where(users.c.id == bindparam("user"))
+_PERSON = select(users).where(users.c.id == bindparam("user"))
 
 
 @attrs.frozen
@@ -54,6 +55,7 @@ class Committing:
         self,
         *,
         db: Database,
+        authors: Authors,
         runtime: Runtime,
         refs: RefReader,
         manager: RepoManager,
@@ -61,6 +63,7 @@ class Committing:
         own_pushes: OwnPushes,
     ) -> None:
         self._db = db
+        self._authors = authors
         self._runtime = runtime
         self._refs = refs
         self._manager = manager
@@ -107,7 +110,7 @@ class Committing:
         row = await self._db.fetch_one(_PERSON, user=actor.user_id)
         if row is None:
             raise NotFound("user not found")
-        return Person(row["name"] or actor.username, row["email"])
+        return Person(row["name"] or actor.username, self._authors.address(row))
 
 
 @attrs.frozen

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import attrs
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from wit.access.actor import Actor, Level, Origin
@@ -68,19 +69,31 @@ _SET_SECRET = (
     .where(invitations.c.id == bindparam("which"))
     .values(token_hash=bindparam("hash"))
 )
-_TO_SEND = (
+_DETAILS = (
     select(
-        invitations.c.email,
+        invitations,
         users.c.username,
-        namespaces.c.name.label("owner_name"),
-        repositories.c.name,
+        (namespaces.c.name + "/" + repositories.c.name).label("full_name"),
     )
     .join_from(invitations, users, users.c.id == invitations.c.invited_by)
     .join(repositories, repositories.c.id == invitations.c.repo_id)
     .join(namespaces, namespaces.c.owner_id == repositories.c.owner_id)
-    .where(_OPEN, invitations.c.id == bindparam("which"))
+    .where(_OPEN)
 )
+_TO_SEND = _DETAILS.where(invitations.c.id == bindparam("which"))
+_TO_SHOW = _DETAILS.where(invitations.c.token_hash == bindparam("hash"))
 _INVITER = select(users).where(users.c.id == bindparam("user"))
+
+
+@attrs.frozen
+class Invited:
+    """What an invitation is for: to whom its link came, from whom."""
+
+    repository: str
+    """OWNER/NAME."""
+    permission: str
+    inviter: str
+    """User name."""
 
 
 class Invitations:
@@ -146,6 +159,15 @@ class Invitations:
         if not await self._db.execute(_CANCEL, repo=repo_id, which=invitation_id):
             raise NotFound("invitation not found")
 
+    async def look(self, secret: str) -> Invited:
+        """What a secret is for. Raises NotFound as :meth:`accept` does."""
+        found = await self._db.fetch_one(
+            _TO_SHOW, hash=secret_hash(secret), now=self._runtime.now()
+        )
+        if found is None or not await self._is_meant(found):
+            raise _unknown()
+        return Invited(found["full_name"], found["role"], found["username"])
+
     async def accept(self, secret: str, user_id: str) -> str:
         """Make the user a collaborator, with this permission at least; returns the repository's id.
 
@@ -188,7 +210,7 @@ class Invitations:
             return None
         secret = random_text(self._runtime, SECRET_LENGTH)
         await self._db.execute(_SET_SECRET, which=which, hash=secret_hash(secret))
-        name = f"{row['owner_name']}/{row['name']}"
+        name = row["full_name"]
         return Message(
             row["email"],
             f"{row['username']} invites you to {name}",

@@ -24,8 +24,14 @@ const auth = betterAuth({
     autoSignInAfterVerification: true,
     sendVerificationEmail: async ({ url }) => void mails.push(url),
   },
-  session: { expiresIn: 30 * 86400, updateAge: 86400 },
+  session: {
+    expiresIn: 30 * 86400, updateAge: 86400, cookieCache: { enabled: true, maxAge: 300 },
+  },
   user: {
+    changeEmail: {
+      enabled: true,
+      sendChangeEmailConfirmation: async ({ url }) => void mails.push(url),
+    },
     additionalFields: {
       bio: optional, location: optional, website: optional, avatarUrl: optional,
     },

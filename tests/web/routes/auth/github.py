@@ -85,6 +85,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self.server.exchange(form))
 
     def do_GET(self) -> None:
+        if self.path.startswith("/login/oauth/authorize?"):  # a browser, whose user agrees
+            (back,) = parse_qs(urlsplit(self.path).query)["redirect_uri"]
+            self.send_response(302)
+            self.send_header("Location", f"{back}?{self.server.agree(self.server.url + self.path)}")
+            self.end_headers()
+            return
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if token not in self.server.tokens or self.server.down:
             self.send_error(401)

@@ -73,8 +73,11 @@ def test_the_other_name_of_the_route(door: Door) -> None:
     door.sign_up()
     reply = door.browser().post("/api/auth/forget-password", {"email": "Ada@Example.org"})
     assert reply.json["status"] is True
-    reply = door.browser().get(door.link())
-    assert reply.headers["Location"].startswith(f"{SITE}/api/auth/error?error=INVALID_TOKEN")
+    link = door.link()
+    reply = door.browser().get(link)
+    assert reply.headers["Location"].startswith(f"{SITE}/reset-password?token=")
+    reply = door.browser().get(link.replace("?", "x?"))
+    assert reply.headers["Location"] == f"{SITE}/reset-password?error=INVALID_TOKEN"
 
 
 @pytest.mark.attack(51)

@@ -39,6 +39,25 @@ def test_the_list_shows_no_other_sessions_secret(door: Door) -> None:
     assert not alive(other) and alive(own)
 
 
+def test_who_is_signed_in_is_told_to_programs_that_share_the_secret(door: Door) -> None:
+    """For five minutes, unless it is too long for a cookie; and wit itself never believes it."""
+    name = "better-auth.session_data"
+    browser = door.sign_up()
+    reply = browser.get("/api/auth/get-session")
+    assert name not in reply.cookies, "the browser has it"
+    browser.cookies[name] = "forged"
+    assert browser.get("/api/auth/get-session").json["user"]["username"] == "ada"
+    del browser.cookies[name]
+    reply = browser.get("/api/auth/get-session")
+    assert reply.cookies[name].attributes["max-age"] == "300"
+    assert len(reply.headers["Set-Cookie"]) < 4096
+    reply = browser.post(
+        "/api/auth/update-user", {"bio": "ü" * 500, "image": f"https://{'x' * 1900}"}
+    )
+    assert reply.json == {"status": True} and reply.cookies[name].deleted
+    assert alive(browser)
+
+
 def test_revoking(door: Door) -> None:
     own, two, three = door.sign_up(), another(door), another(door)
     bob = door.sign_up("bob")

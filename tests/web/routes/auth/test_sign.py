@@ -167,7 +167,9 @@ def test_no_page_signs_somebody_in_as_somebody_else(door: Door) -> None:
     reply = evil.post("/api/auth/sign-in/email", body, {"Sec-Fetch-Site": "cross-site"})
     assert reply.json["code"] == "INVALID_ORIGIN"
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    reply = door.browser().ask("POST", "/api/auth/sign-in/email", b"email=a&password=b", form)
+    reply = evil.ask("POST", "/api/auth/sign-in/email", b"email=a&password=b", form)
+    assert reply.json["code"] == "INVALID_ORIGIN", "a browser that tells no more than that"
+    reply = door.browser().ask("POST", "/api/auth/sign-in/username", b"username=a", form)
     assert reply.status == 415
     text = {"Content-Type": "text/plain"}
     assert door.browser().ask("POST", "/api/auth/sign-in/email", b"{}", text).status == 415

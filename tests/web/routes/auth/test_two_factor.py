@@ -11,6 +11,7 @@ from tests.web.routes.auth.conftest import PASSWORD, Door
 
 TWO_FACTOR = "better-auth.two_factor"
 SESSION = "better-auth.session_token"
+TRUST_DEVICE = "better-auth.trust_device"
 
 
 def enrol(door: Door, browser):
@@ -88,6 +89,26 @@ def test_each_change_takes_the_password(door: Door) -> None:
     ):
         reply = browser.post(f"/api/auth/two-factor/{path}", {"code": "123456"})
         assert (reply.status, reply.json["code"]) == (400, code_)
+
+
+@pytest.mark.attack(51)
+@pytest.mark.parametrize("end", ["revoke-sessions", "revoke-other-sessions", "two-factor/disable"])
+def test_a_browser_is_trusted_until_its_owner_thinks_better(door: Door, end: str) -> None:
+    _, recovery = enrol(door, door.sign_up())
+    browser, _ = with_password(door)
+    body = {"code": recovery[0], "trustDevice": True}
+    reply = browser.post("/api/auth/two-factor/verify-backup-code", body)
+    assert reply.cookies[TRUST_DEVICE].attributes["max-age"] == str(30 * 86400)
+    login = {"email": "ada@example.org", "password": PASSWORD}
+    assert browser.post("/api/auth/sign-in/email", login | {"password": "wrong one"}).status == 401
+    assert "token" in browser.post("/api/auth/sign-in/email", login).json
+    kept = dict(browser.cookies)
+    assert browser.post(f"/api/auth/{end}", {"password": PASSWORD}).json == {"status": True}
+    if end == "two-factor/disable":
+        enrol(door, browser)
+    browser.cookies = kept
+    reply = browser.post("/api/auth/sign-in/email", login)
+    assert reply.json == {"twoFactorRedirect": True} and reply.cookies[TRUST_DEVICE].deleted
 
 
 @pytest.mark.attack(51)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
 from wit.accounts.users import NameTaken
 from wit.errors import NotFound, Unauthorized
 from wit.web.routes.auth import errors, shapes
@@ -56,10 +58,10 @@ async def update_user(x: Exchange) -> Any:
     if username is not None and username.lower() != own.user["username"]:
         check_username(username, 400)
     try:
-        await x.identity.profiles.update(own.user_id, changes, username)
+        user = await x.identity.profiles.update(own.user_id, changes, username)
     except NameTaken:
         raise errors.USERNAME_TAKEN() from None
-    x.begin(own)
+    x.begin(attrs.evolve(own, user=user))
     return {"status": True}
 
 
@@ -79,6 +81,7 @@ async def change_password(x: Exchange) -> Any:
     token = None
     if body.revokeOtherSessions:
         await x.identity.sessions.revoke_all(own.user_id)
+        await x.identity.two_factor.trusted.forget(own.user_id)
         session = await x.identity.sessions.create(own.user_id, x.device, remember=own.remember)
         x.begin(session)
         token = session.token

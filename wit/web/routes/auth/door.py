@@ -15,7 +15,7 @@ from wit.errors import RateLimited, UnsupportedMediaType, WitError
 from wit.web.answers import JSON, json_bytes
 from wit.web.cookies import make_cookies
 from wit.web.middleware.bodies import read_body
-from wit.web.origins import TrustedOrigins, same_host
+from wit.web.origins import TrustedOrigins
 from wit.web.routes.auth import account, errors, mail, session, sign, social, two_factor
 from wit.web.routes.auth.errors import AuthError, NotSignedIn
 from wit.web.routes.auth.exchange import Exchange, Redirect
@@ -26,6 +26,10 @@ MAX_BODY = 64 * 1024
 """Bytes of a request's body."""
 
 _JSON_TYPE = re.compile(r"application/([a-z0-9.+-]*\+)?json\s*(;.*)?", re.IGNORECASE)
+_FORM_TYPE = re.compile(r"application/x-www-form-urlencoded\s*(;.*)?", re.IGNORECASE)
+
+MAX_FIELDS = 50
+"""Of a form."""
 
 Endpoint = Callable[[Exchange], Awaitable[Any]]
 
@@ -53,6 +57,7 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("POST", "/forget-password"): mail.request_password_reset,
     ("POST", "/reset-password"): mail.reset_password,
     ("GET", "/reset-password/{token}"): mail.open_reset_link,
+    ("POST", "/change-email"): mail.change_email,
     ("POST", "/send-verification-email"): mail.send_verification_email,
     ("GET", "/verify-email"): mail.verify_email,
     ("POST", "/sign-in/social"): social.sign_in_social,
@@ -68,7 +73,10 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("GET", "/ok"): ok,
 }
 
-_FORMS = frozenset({"/sign-up/email", "/sign-in/email", "/sign-in/username"})
+_FORMS = frozenset({"/sign-up/email", "/sign-in/email"})
+"""What takes forms of pages that run no script, too."""
+
+_ENTRANCES = _FORMS | {"/sign-in/username"}
 """What a page of another site would like to send for somebody who has no cookie yet."""
 
 
@@ -131,31 +139,50 @@ class AuthDoor:
         Asked of all that comes with cookies; and of signing in and up, as a page of another site
         could otherwise sign somebody in as somebody else.
         """
-        path = request.path.decode("latin-1").removeprefix(PREFIX)
         if not request.requestHeaders.hasHeader(b"Cookie"):
             site = request.header(b"Sec-Fetch-Site")
-            if path not in _FORMS or not site:
+            by_form = _is_form(request) and request.header(b"Origin") is not None
+            if _path(request) not in _ENTRANCES or not (site or by_form):
                 return
             if site == "cross-site" and request.header(b"Sec-Fetch-Mode") == "navigate":
                 raise errors.CROSS_SITE()
         origin = self._origins.sent_by(request)
         if not origin:
             raise errors.MISSING_ORIGIN()
-        if origin not in self._origins and not same_host(origin, request):
+        if not self._origins.ours(origin, request):
             raise errors.INVALID_ORIGIN()
 
 
+def _path(request: Request) -> str:
+    return request.path.decode("latin-1").removeprefix(PREFIX)
+
+
+def _is_form(request: Request) -> bool:
+    return bool(_FORM_TYPE.fullmatch(request.header(b"Content-Type") or ""))
+
+
 async def _body(request: Request) -> Any:
-    """What the request's body says; None if it has none."""
+    """What the request's body says; None if it has none. A form's fields are all texts."""
     data = b"" if request.method != b"POST" else await read_body(request, MAX_BODY)
     if not data:
         return None
+    forms = _path(request) in _FORMS
+    if forms and _is_form(request):
+        return _form(data)
     if not _JSON_TYPE.fullmatch(request.header(b"Content-Type") or ""):
-        raise UnsupportedMediaType("Content-Type must be application/json")
+        form = "application/x-www-form-urlencoded or " if forms else ""
+        raise UnsupportedMediaType(f"Content-Type must be {form}application/json")
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
         raise AuthError(400, "[body] Invalid JSON", "VALIDATION_ERROR") from None
+
+
+def _form(data: bytes) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(data.decode(), True, max_num_fields=MAX_FIELDS))
+    except ValueError:
+        raise AuthError(400, "[body] Invalid form", "VALIDATION_ERROR") from None
 
 
 def _refuse(request: Request, error: AuthError) -> None:

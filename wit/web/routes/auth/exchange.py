@@ -13,6 +13,7 @@ from wit.accounts.sessions import LIFETIME, Device, Session
 from wit.web.cookies import DONT_REMEMBER, SESSION, SESSION_DATA, AuthCookies
 from wit.web.origins import TrustedOrigins
 from wit.web.routes.auth.errors import AuthError, NotSignedIn, invalid_callback
+from wit.web.routes.auth.session_data import SECONDS, session_data
 from wit.web.streaming import Request
 
 LIFETIME_SECONDS = int(LIFETIME.total_seconds())
@@ -97,8 +98,18 @@ class Exchange:
         self.cookies.set(self.request, SESSION, session.token, max_age)
         if not session.remember:
             self.cookies.set(self.request, DONT_REMEMBER, "true", None)
+        self.tell(session)
         self.request.actor_name = str(session.user["username"])
         self._session, self._looked = session, True
+
+    def tell(self, session: Session) -> None:
+        """Write ``session_data``."""
+        value = session_data(session, self.cookies.signer, self.identity.runtime.now())
+        if value is None:
+            self.cookies.delete(self.request, SESSION_DATA)
+        else:
+            max_age = SECONDS if session.remember else None
+            self.cookies.set_plain(self.request, SESSION_DATA, value, max_age)
 
     def end(self) -> None:
         """Have the browser forget the session."""

@@ -11,13 +11,16 @@ from wit.accounts.passwords import MAX_LENGTH, MIN_LENGTH
 from wit.accounts.sessions import Session
 from wit.accounts.sign_in import SECOND_STEP_LIFETIME, SecondStep
 from wit.accounts.sign_up import NewAccount
+from wit.accounts.trusted_devices import LIFETIME as TRUST_LIFETIME
 from wit.accounts.users import EmailTaken, NameTaken, check_email
 from wit.errors import Invalid, Unauthorized
 from wit.git.names import check_new_owner
-from wit.web.cookies import DONT_REMEMBER, SESSION, SESSION_DATA, TWO_FACTOR
+from wit.web.cookies import DONT_REMEMBER, SESSION, SESSION_DATA, TRUST_DEVICE, TWO_FACTOR
 from wit.web.routes.auth import errors, shapes
 from wit.web.routes.auth.errors import AuthError
 from wit.web.routes.auth.exchange import Body, Exchange
+
+TRUST_SECONDS = int(TRUST_LIFETIME.total_seconds())
 
 _USERNAME = re.compile(r"[a-zA-Z0-9_.]+")
 _LOGIN = re.compile(r"[a-zA-Z0-9_.-]+")
@@ -139,7 +142,10 @@ async def sign_in_email(x: Exchange) -> Any:
     except Unauthorized:
         raise errors.INVALID_EMAIL_OR_PASSWORD() from None
     if isinstance(found, SecondStep):
-        return _second_step(x, found, body.rememberMe)
+        trusted = await _trusted(x, found)
+        if trusted is None:
+            return _second_step(x, found, body.rememberMe)
+        found = trusted
     answer = {"redirect": bool(body.callbackURL), **_signed_in(x, found)}
     if body.callbackURL:
         x.request.setHeader(b"Location", body.callbackURL.encode())
@@ -164,13 +170,30 @@ async def sign_in_username(x: Exchange) -> Any:
     except Unauthorized:
         raise errors.INVALID_USERNAME_OR_PASSWORD() from None
     if isinstance(found, SecondStep):
-        return _second_step(x, found, body.rememberMe)
+        trusted = await _trusted(x, found)
+        if trusted is None:
+            return _second_step(x, found, body.rememberMe)
+        found = trusted
     return _signed_in(x, found)
 
 
 def _signed_in(x: Exchange, session: Session) -> dict[str, Any]:
     x.begin(session)
     return shapes.signed_in(session)
+
+
+async def _trusted(x: Exchange, step: SecondStep) -> Session | None:
+    """The session, if this browser need not show a second factor."""
+    secret = x.cookies.signed(x.request, TRUST_DEVICE)
+    if secret is None:
+        return None
+    found = await x.identity.sign_in.trusted_step(step.token, secret, x.device)
+    if found is None:
+        x.cookies.delete(x.request, TRUST_DEVICE)
+        return None
+    session, renewed = found
+    x.cookies.set(x.request, TRUST_DEVICE, renewed, TRUST_SECONDS)
+    return session
 
 
 def _second_step(x: Exchange, step: SecondStep, remember: bool | None) -> Any:

@@ -7,10 +7,11 @@ from typing import Any
 from wit.accounts.sessions import Session
 from wit.accounts.two_factor import NotSetUp, WrongCode
 from wit.errors import Unauthorized
-from wit.web.cookies import TWO_FACTOR
+from wit.web.cookies import DONT_REMEMBER, TRUST_DEVICE, TWO_FACTOR
 from wit.web.routes.auth import errors, shapes
 from wit.web.routes.auth.errors import AuthError
 from wit.web.routes.auth.exchange import Body, Exchange
+from wit.web.routes.auth.sign import TRUST_SECONDS
 
 
 class Password(Body):
@@ -23,6 +24,7 @@ class Enable(Password):
 
 class Code(Body):
     code: str
+    trustDevice: bool | None = None
 
 
 async def _confirmed(x: Exchange, password: str) -> Session:
@@ -60,6 +62,8 @@ async def disable(x: Exchange) -> Any:
     own = await _confirmed(x, x.body(Password).password)
     await x.identity.two_factor.disable(own.user_id)
     x.begin(await x.identity.sessions.renew(own, x.device))
+    if x.cookies.signed(x.request, TRUST_DEVICE) is not None:
+        x.cookies.delete(x.request, TRUST_DEVICE)
     return {"status": True}
 
 
@@ -88,7 +92,7 @@ async def _verify(x: Exchange, *, recovery: bool) -> Any:
     try:
         own = await x.session()
         if own is None:
-            own = await _second_step(x, body.code, recovery=recovery)
+            own = await _second_step(x, body, recovery=recovery)
         elif recovery:
             await x.identity.two_factor.check_recovery(own.user_id, body.code)
         else:
@@ -104,18 +108,24 @@ async def _verify(x: Exchange, *, recovery: bool) -> Any:
     return shapes.signed_in(own)
 
 
-async def _second_step(x: Exchange, code: str, *, recovery: bool) -> Session:
+async def _second_step(x: Exchange, body: Code, *, recovery: bool) -> Session:
     token = x.cookies.signed(x.request, TWO_FACTOR)
     try:
         if token is None:
             raise errors.INVALID_TWO_FACTOR_COOKIE()
-        session = await x.identity.sign_in.second_step(token, code, x.device, recovery=recovery)
+        session = await x.identity.sign_in.second_step(
+            token, body.code, x.device, recovery=recovery
+        )
     except WrongCode:
         raise
     except Unauthorized:
         raise errors.INVALID_TWO_FACTOR_COOKIE() from None
     x.begin(session)
     x.cookies.delete(x.request, TWO_FACTOR)
+    if body.trustDevice:
+        secret = await x.identity.two_factor.trusted.trust(session.user_id)
+        x.cookies.set(x.request, TRUST_DEVICE, secret, TRUST_SECONDS)
+        x.cookies.delete(x.request, DONT_REMEMBER)
     return session
 
 
