@@ -111,6 +111,8 @@ def test_relative_paths_are_relative_to_their_source(tmp_path, monkeypatch):
         ("[repositories]\ndefault_branch = '-x'", ["default_branch", "a branch name"]),
         ("[ssh]\nhost_key_algorithms = ['ssh-dss']", ["host_key_algorithms", "ssh-ed25519"]),
         ("[database]\npool_min = 9\npool_max = 3", ["pool_min = 9", "pool_max = 3"]),
+        ('[accounts]\ncookie_same_site = "none"', ["cookie_same_site", "https://"]),
+        ('[accounts]\ncookie_same_site = "strict"', ["lax", "none"]),
         ("[server\n", ["not valid TOML", "line 1"]),
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.attacks.crowd import Crowd, gather
 from tests.support import site as sites_
 from tests.support.daemon import Daemon
 from tests.support.quarry import Quarry
@@ -57,6 +58,13 @@ def each_site(request: pytest.FixtureRequest, sites: Callable[[str], Site]) -> I
 def strict(strict_site: Site) -> Iterator[Site]:
     """A daemon with small limits (STRICT)."""
     yield from _attacked(strict_site)
+
+
+@pytest.fixture(scope="session")
+def crowd(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
+    """A daemon without rate limits, and people with every kind of rights and credentials."""
+    with contextmanager(gather)(run, tmp_path_factory.mktemp("crowd")) as found:
+        yield found
 
 
 def _attacked(site: Site) -> Iterator[Site]:

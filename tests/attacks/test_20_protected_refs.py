@@ -159,7 +159,7 @@ def test_a_rule_counts_for_branches_that_are_yet_to_come(
 def test_a_reader_pushes_nothing_at_all(each_site: Site) -> None:
     site, name = each_site, new_name()
     made = push_history(site.daemon, site.alice, name)
-    site.daemon.wit("collaborator", "add", name, "bob", "read")
+    site.wit("collaborator", "add", name, "bob", "read")
     body = commands([(ZERO, made.commit, "refs/heads/theirs")]) + made.pack
     answer = post(site.daemon, site.bob, name, "git-receive-pack", body, version=0)
     assert answer.status == 403

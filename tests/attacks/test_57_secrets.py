@@ -69,7 +69,10 @@ class Watch:
 
     def _note(self, process: psutil.Process) -> None:
         with suppress(psutil.Error):
-            self.lines += f"{process.cmdline()}\n"
+            line = process.cmdline()
+            if not self._itself and line == self._process.cmdline():
+                return  # between fork and exec a child still is what its parent was called with
+            self.lines += f"{line}\n"
             self.environments += f"{process.environ()}\n"
 
 

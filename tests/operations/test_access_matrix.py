@@ -128,8 +128,8 @@ def _expected(operation: Operation, caller: Caller, target: str) -> str:
                 return "forbidden"
             enough = caller.role is not None and caller.role >= needed
             return OK if enough or target == SELF else "forbidden"
-        case Repo(level=level, signed_in=signed_in):
-            return _repository(level, signed_in, caller, target)
+        case Repo() as access:
+            return _repository(access, caller, target)
     raise AssertionError(f"{operation.name}: no rule for {operation.access!r}")
 
 
@@ -137,14 +137,19 @@ def _anonymous(caller: Caller) -> str | None:
     return "unauthorized" if caller.person is None else None
 
 
-def _repository(needed: Level, signed_in: bool, caller: Caller, target: str) -> str:
+def _repository(access: Repo, caller: Caller, target: str) -> str:
+    needed = access.level
     if caller.person is None:
-        public_read = target == OPEN and needed is Level.READ and not signed_in
+        public_read = target == OPEN and needed is Level.READ and not access.signed_in
         return OK if public_read else "unauthorized"
+    if caller.by_token and access.signed_in:
+        return "forbidden"
     if target == MISSING:
         return "not_found"
+    if caller.by_token and access.scope == "repo:read" and target != OPEN:
+        return "not_found"
     if caller.by_token and needed is Level.READ:
-        return OK if target == OPEN else "not_found"
+        return OK
     granted = caller.levels[target]
     if granted < Level.READ:
         return "not_found"
@@ -158,7 +163,7 @@ def _values(
     if operation.input is None:
         return None
     fields = SCHEMAS.fields(operation)
-    values = {name: sample(_resolved(fields[name])) for name in sorted(SCHEMAS.required(operation))}
+    values = {name: sample(resolved(fields[name])) for name in sorted(SCHEMAS.required(operation))}
     access = operation.access
     if isinstance(access, Repo):
         first, _, second = access.by.partition("/")
@@ -178,10 +183,10 @@ def _values(
     return values
 
 
-def _resolved(schema: Any) -> Any:
+def resolved(schema: Any) -> Any:
     """``schema`` with the named shapes in their places."""
     if isinstance(schema, dict):
         if "$ref" in schema:
-            return _resolved(SCHEMAS.shapes[schema["$ref"].removeprefix(REFERENCE)])
-        return {key: _resolved(part) for key, part in schema.items()}
-    return [_resolved(part) for part in schema] if isinstance(schema, list) else schema
+            return resolved(SCHEMAS.shapes[schema["$ref"].removeprefix(REFERENCE)])
+        return {key: resolved(part) for key, part in schema.items()}
+    return [resolved(part) for part in schema] if isinstance(schema, list) else schema

@@ -29,7 +29,7 @@ def place(runtime: Runtime, run: Any, tmp_path: Path, database_url: str) -> Iter
 @pytest.fixture
 def path(place: Home) -> Path:
     """main: 1, 2, a merge (4) of side (3), 5."""
-    place.run(place.core.users.create("carol", "carol@example.org"))
+    place.run(place.core.users.create("carol", "carol@example.org", verified=True))
     stream = commit("main", "first\n\nwith a body\n", {"a": "1\n", "d/x": "1"}, mark=1, at=START)
     stream += commit("main", "second", {"a": "2\n"}, mark=2, at=START + 10, author=CAROL)
     stream += commit("side", "third", {"d/y": "1"}, parents=(":1",), mark=3, at=START + 20)

@@ -174,6 +174,7 @@ expectType<unknown>()(thing.extra, true);
 expectType<any>()(thing.extra, false);
 
 await wit.things.find.query({ name: 'x', since: new Date(), tags: ['a'] });
+// @ts-expect-error: a text is no Date
 await wit.things.find.query({ name: 'x', since: '2024-01-01T00:00:00Z', kind: 'big' });
 await wit.things.find.query({ name: 'x', since: null });
 const found = await wit.things.find.query({ name: 'x' });

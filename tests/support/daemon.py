@@ -174,11 +174,7 @@ class Daemon:
 
     def key(self, name: str, folder: Path, kind: str = "ed25519") -> Path:
         """A new SSH key of the user; returns the private key's file."""
-        file = folder / f"{name}_{kind}"
-        if not file.exists():
-            subprocess.run(
-                ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", name, "-f", str(file)], check=True
-            )
+        file = make_key(name, folder, kind)
         self.wit("key", "add", name, f"{file}.pub")
         return file
 
@@ -233,6 +229,16 @@ class Daemon:
                 return [dict(row) for row in connection.execute(found).mappings()]
         finally:
             engine.dispose()
+
+
+def make_key(name: str, folder: Path, kind: str = "ed25519") -> Path:
+    """The private key's file of ``name``; it is made if it is not there."""
+    file = folder / f"{name}_{kind}"
+    if not file.exists():
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", name, "-f", str(file)], check=True
+        )
+    return file
 
 
 def ssh_command(key: Path, *options: str) -> list[str]:

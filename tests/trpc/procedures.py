@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StrictInt, field_validator
+from pydantic import AfterValidator, Field, field_validator
 from twisted.internet.defer import Deferred
 from typing_extensions import TypedDict
 
 from wit import errors
 from wit.operations.access import Public, SignedIn
 from wit.operations.call import Call
-from wit.operations.inputs import Uuid
+from wit.operations.inputs import Maybe, Uuid
 from wit.operations.registry import Input, Registry, Router
 from wit.operations.tracked import Tracked
 from wit.trpc.superjson import UNDEFINED, BigInt
@@ -41,7 +41,7 @@ class Any_(Input):
 
 
 class Limit(Input):
-    limit: StrictInt = 3
+    limit: int = 3
 
 
 class Code(Input):
@@ -87,13 +87,16 @@ class Shop(Input):
     tags: Annotated[list[Annotated[str, Field(max_length=3)]], Field(min_length=1, max_length=2)]
     id: Uuid = "00000000-0000-4000-8000-000000000000"
     code: Annotated[str, Field(pattern="^[a-z]+$")] = "a"
+    slug: Annotated[str, Field(min_length=2, max_length=4, pattern="^[a-z]+$")] = "ab"
     three: Annotated[str, Field(min_length=3, max_length=3)] = "abc"
     flag: bool = False
     note: str | None = None
+    remark: Maybe[Annotated[str, Field(max_length=3)]] = None
+    numbers: Annotated[list[Annotated[int, Field(ge=1)]], Field(max_length=3)] = []
     due: datetime = AT
-    inner: Deep | None = None
+    inner: Maybe[Deep] = None
     map: dict[str, int] = {}
-    either: str | StrictInt = ""
+    either: str | int = ""
     pick: Annotated[A | B, Field(discriminator="type")] = A(type="a", a="")
 
 

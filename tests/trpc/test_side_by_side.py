@@ -211,6 +211,56 @@ def test_errors(wit: Online, real: int, code: str) -> None:
         {**SHOP, "pick": {"type": "a"}},
         {**SHOP, "pick": {"type": "b", "b": "x"}},
         {**SHOP, "pick": 5},
+        {**SHOP, "size": "5"},
+        {**SHOP, "size": "5.5"},
+        {**SHOP, "size": True},
+        {**SHOP, "size": False},
+        {**SHOP, "size": []},
+        {**SHOP, "size": {}},
+        {**SHOP, "size": 100.5},
+        {**SHOP, "size": -1},
+        {**SHOP, "size": 1e300},
+        {**SHOP, "step": 2.5},
+        {**SHOP, "ratio": "0.5"},
+        {**SHOP, "ratio": True},
+        {**SHOP, "flag": 1},
+        {**SHOP, "flag": 0},
+        {**SHOP, "flag": "true"},
+        {**SHOP, "flag": None},
+        {**SHOP, "note": ["x"]},
+        {**SHOP, "note": False},
+        {**SHOP, "remark": None},
+        {**SHOP, "remark": "long text"},
+        {**SHOP, "remark": 5},
+        {**SHOP, "slug": "A"},
+        {**SHOP, "slug": "ABCDE"},
+        {**SHOP, "slug": "abcde"},
+        {**SHOP, "slug": ""},
+        {**SHOP, "id": "x" * 60},
+        {**SHOP, "id": "{00000000-0000-4000-8000-000000000000}"},
+        {**SHOP, "id": "00000000000040008000000000000000"},
+        {**SHOP, "id": "urn:uuid:00000000-0000-4000-8000-000000000000"},
+        {**SHOP, "id": "00000000-0000-4000-8000-000000000000\n"},
+        {**SHOP, "id": None},
+        {**SHOP, "three": None},
+        {**SHOP, "due": "2024-01-01T00:00:00.000Z"},
+        {**SHOP, "due": 5},
+        {**SHOP, "due": None},
+        {**SHOP, "numbers": [1, "2", 0, 2.5][1:]},
+        {**SHOP, "numbers": "1,2"},
+        {**SHOP, "numbers": {"0": 1}},
+        {**SHOP, "only": None},
+        {**SHOP, "only": True},
+        {**SHOP, "inner": {"deep": [{"x": "1"}, {"x": True}, {"x": None}, None, "x", 1]}},
+        {**SHOP, "inner": {"deep": {"x": 1}}},
+        {**SHOP, "inner": {"deep": None}},
+        {**SHOP, "inner": None},
+        {**SHOP, "map": {"a": "1", "b": None, "c": True}},
+        {**SHOP, "map": []},
+        {**SHOP, "either": None},
+        {**SHOP, "pick": None},
+        {**SHOP, "pick": {"type": "b", "b": "5"}},
+        {**SHOP, "pick": {"type": "b", "b": True}},
         {"name": "é" * 9, "size": "x", "kind": "ü", "tags": ["a", None]},
     ],
 )
@@ -230,6 +280,14 @@ def test_issues(wit: Online, real: int, value: Any) -> None:
         ({**SHOP, "tags": ["a"]}, {"tags": ["set"]}),
         ({**SHOP, "tags": [None, "a"]}, {"tags.0": ["undefined"]}),
         ({**SHOP, "name": "5"}, {"name": ["bigint"]}),
+        ({**SHOP, "size": "5"}, {"size": ["bigint"]}),
+        ({**SHOP, "size": "-Infinity"}, {"size": ["number"]}),
+        ({**SHOP, "size": "2024-01-01T00:00:00.000Z"}, {"size": ["Date"]}),
+        ({**SHOP, "note": "2024-01-01T00:00:00.000Z"}, {"note": ["Date"]}),
+        ({**SHOP, "kind": ["small"]}, {"kind": ["set"]}),
+        ({**SHOP, "map": [["a", 1]]}, {"map": ["map"]}),
+        ({**SHOP, "inner": [["deep", []]]}, {"inner": ["map"]}),
+        ({**SHOP, "flag": "1"}, {"flag": ["bigint"]}),
         ({**SHOP, "name": "https://a.b/"}, {"name": ["URL"]}),
         ({**SHOP, "inner": None}, {"inner": ["undefined"]}),
     ],
@@ -237,6 +295,37 @@ def test_issues(wit: Online, real: int, value: Any) -> None:
 def test_issues_of_odd_values(wit: Online, real: int, value: Any, values: Any) -> None:
     text = quote(json.dumps({"json": value, "meta": {"values": values, "v": 1}}))
     same(wit.port, real, lambda port: ask(port, "GET", f"plain.buy?input={text}"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        SHOP,
+        {**SHOP, "unknown": {"deep": [1]}, "size": 5.0},
+        {**SHOP, "numbers": [1.0, 2e0, 3], "step": -5.0, "inner": {"deep": [{"x": 2.0, "y": 1}]}},
+        {**SHOP, "note": None, "either": "5", "map": {}},
+    ],
+)
+def test_what_fits(wit: Online, real: int, value: Any) -> None:
+    """Unknown keys are dropped, and 5.0 is a whole number."""
+    assert same(wit.port, real, lambda port: get(port, "plain.buy", value)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("value", "values"),
+    [
+        ({**SHOP, "due": "2024-01-01T00:00:00.000Z"}, {"due": ["Date"]}),
+        (
+            {**SHOP, "remark": None, "numbers": None},
+            {"remark": ["undefined"], "numbers": ["undefined"]},
+        ),
+        ({**SHOP, "size": 5, "x": "1"}, {"x": ["bigint"]}),
+    ],
+)
+def test_odd_values_that_fit(wit: Online, real: int, value: Any, values: Any) -> None:
+    text = quote(json.dumps({"json": value, "meta": {"values": values, "v": 1}}))
+    reply = same(wit.port, real, lambda port: ask(port, "GET", f"plain.buy?input={text}"))
+    assert reply.status == 200
 
 
 @pytest.mark.parametrize("token", ["", "good"])

@@ -14,15 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wit.errors import Invalid
+from wit.operations.json_text import MAX_DEPTH, parse_json
 from wit.trpc.superjson import (
-    MAX_DEPTH,
     MAX_NOTES,
     UNDEFINED,
     BigInt,
     Tagged,
     deserialize,
     dumps,
-    parse_json,
     serialize,
 )
 
@@ -74,7 +73,7 @@ def value_of(description: Any) -> Any:
         case "undefined":
             return UNDEFINED
         case "bigint":
-            return BigInt(content[0])
+            return BigInt(int(content[0]))
         case "number":
             return float(content[0])
         case "Date":
@@ -109,7 +108,7 @@ def normal(value: Any) -> Any:
         case float() if isnan(value):
             return "NaN"
         case BigInt():
-            return ("bigint", int(value))
+            return ("bigint", value.value)
         case bool() | None | str() | datetime():
             return (type(value).__name__, value)
         case int() | float():

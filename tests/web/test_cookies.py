@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from twisted.web.http_headers import Headers
 
@@ -57,6 +58,16 @@ def test_names_and_attributes(url: str, domain: str, expected: str) -> None:
     back: Any = Request(line.partition(";")[0].encode())
     assert cookies.signed(back, SESSION) == "value"
     assert cookies.session(back) == SIGNER.sign("value")
+
+
+def test_pages_of_other_sites() -> None:
+    settings = attrs.evolve(
+        config("https://git.example.org"), accounts=Accounts(cookie_same_site="none")
+    )
+    request: Any = Request()
+    make_cookies(settings, SIGNER).set(request, SESSION, "value", None)
+    (line,) = request.set
+    assert line.endswith("; Path=/; HttpOnly; Secure; SameSite=None")
 
 
 def test_reading() -> None:

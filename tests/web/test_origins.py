@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -69,3 +71,26 @@ def test_a_path_cannot_become_a_host(rest: str) -> None:
     if TRUSTED.may_return_to(address):
         assert not address.startswith(("//", "/\\"))
         assert address.isascii() and address.isprintable() and "\\" not in address
+
+
+@pytest.mark.attack(55)
+@pytest.mark.parametrize(
+    ("origin", "host", "ours"),
+    [
+        ("https://git.example.org", "x", True),
+        ("http://localhost:5173", "x", True),
+        ("https://other.example:8443", "other.example:8443", True),
+        ("https://other.example", "other.example:443", True),
+        ("http://other.example", "other.example", False),  # people come by https
+        ("https://other.example:8443", "other.example", False),
+        ("https://other.example@evil.example", "other.example", False),
+        ("http://git.example.org", "x", False),
+        ("https://git.example.org.evil.example", "x", False),
+        ("null", "null", False),
+        ("", "", False),
+        ("*", "*", False),
+    ],
+)
+def test_whose_pages_are_ours(origin: str, host: str, ours: bool) -> None:
+    request: Any = SimpleNamespace(header=lambda name: host if name == b"Host" else None)
+    assert TRUSTED.ours(origin, request) is ours

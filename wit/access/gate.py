@@ -157,8 +157,11 @@ class Gate:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def repository(self, actor: Actor, name: RepoName, needed: Level) -> Row:
-        """The repository, if ``actor`` may use it at the level ``needed``.
+    async def repository(
+        self, actor: Actor, name: RepoName, needed: Level, scope: str | None = None
+    ) -> Row:
+        """The repository, if ``actor`` may use it at the level ``needed``; a token needs ``scope``,
+        or None: that of the level.
 
         The row has the columns of ``repositories``, ``owner_name``, ``full_name``, and ``level``,
         the highest level that the actor has. Raises Unauthorized (an anonymous actor should sign
@@ -170,12 +173,14 @@ class Gate:
             name=name.name.lower(),
             user=actor.user_id or _NOBODY,
         )
-        return _judge(actor, found, needed)
+        return _judge(actor, found, needed, scope)
 
-    async def repository_by_id(self, actor: Actor, repo_id: str, needed: Level) -> Row:
+    async def repository_by_id(
+        self, actor: Actor, repo_id: str, needed: Level, scope: str | None = None
+    ) -> Row:
         """As :meth:`repository`, for callers who know the id."""
         found = await self._db.fetch_one(_BY_ID, id=repo_id, user=actor.user_id or _NOBODY)
-        return _judge(actor, found, needed)
+        return _judge(actor, found, needed, scope)
 
     async def level(self, actor: Actor, repo: Row) -> Level:
         """The highest level that ``actor`` has with a repository; NONE if it is gone."""
@@ -221,9 +226,10 @@ def _granted(actor: Actor, found: Row) -> Level:
     return max(level, _ORG_LEVELS.get(found["_org_role"], Level.NONE))
 
 
-def _in_scope(actor: Actor, found: Row, level: Level) -> bool:
+def _in_scope(actor: Actor, found: Row, level: Level, scope: str | None = None) -> bool:
     """Whether the credential is good for an act of ``level``."""
-    return actor.has_scope(level.scope) or (level is Level.READ and not found["is_private"])
+    public = level is Level.READ and not found["is_private"]
+    return public or actor.has_scope(scope or level.scope)
 
 
 def _effective(actor: Actor, found: Row, granted: Level) -> Level:
@@ -235,9 +241,9 @@ def _effective(actor: Actor, found: Row, granted: Level) -> Level:
     return next(usable, Level.NONE)
 
 
-def _judge(actor: Actor, found: Row | None, needed: Level) -> Row:
+def _judge(actor: Actor, found: Row | None, needed: Level, scope: str | None) -> Row:
     granted = Level.NONE if found is None else _granted(actor, found)
-    if found is not None and granted >= needed and _in_scope(actor, found, needed):
+    if found is not None and granted >= needed and _in_scope(actor, found, needed, scope):
         return _shown(actor, found)
     if actor.anonymous:
         raise Unauthorized(SIGN_IN)
@@ -248,7 +254,7 @@ def _judge(actor: Actor, found: Row | None, needed: Level) -> Row:
             f"you have {granted.name.lower()} access to {_full_name(found)}; "
             f"this needs {needed.name.lower()} access"
         )
-    raise Forbidden(f"this token lacks the scope {needed.scope}")
+    raise Forbidden(f"this token lacks the scope {scope or needed.scope}")
 
 
 def _full_name(found: Row) -> str:

@@ -114,29 +114,36 @@ class Repo:
     """A level on one repository, which becomes ``call.repo``.
 
     ``by`` names the input's fields: ``owner/repo``, or one field with the repository's id.
-    ``signed_in``: even where a public repository would do for anybody.
+    ``signed_in``: even where a public repository would do for anybody; a token needs the scope for
+    public ones, too, because the act is in the user's name. ``scope``: what a token
+    needs, if the contract asks for another one than the level's.
     """
 
     level: Level
     by: str = "owner/repo"
     signed_in: bool = False
+    scope: str = attrs.field(validator=attrs.validators.in_(SCOPES))
 
-    @property
-    def scope(self) -> str | None:
+    @scope.default
+    def _scope_of_the_level(self) -> str:
         return self.level.scope
 
     def admit(self, actor: Actor) -> None:
         if actor.anonymous and (self.signed_in or self.level > Level.READ):
             raise Unauthorized(SIGN_IN)
+        if self.signed_in:
+            need_scope(actor, self.scope)
 
     async def authorise(self, call: Call, values: Any) -> None:
         first, _, second = self.by.partition("/")
         if second:
             name = repo_from_path(f"{getattr(values, first)}/{getattr(values, second)}")
-            call.repo = await call.core.gate.repository(call.actor, name, self.level)
+            call.repo = await call.core.gate.repository(call.actor, name, self.level, self.scope)
         else:
             repo_id = getattr(values, first)
-            call.repo = await call.core.gate.repository_by_id(call.actor, str(repo_id), self.level)
+            call.repo = await call.core.gate.repository_by_id(
+                call.actor, str(repo_id), self.level, self.scope
+            )
 
     def describe(self) -> str:
         who = f"{self.level.name.lower()} access to the repository"

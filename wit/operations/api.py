@@ -45,8 +45,11 @@ def wit_api() -> Registry:
 async def admit(operation: Operation, call: Call, values: Any) -> Any:
     """All that comes before a procedure: sign-in and scope, the input, rights. The checked input.
 
-    ``values`` is decoded data, or None for no input. Raises Unauthorized, Forbidden, NotFound,
-    BadInput.
+    ``values`` is decoded data, or None for no input. It is taken as it is: "5" is no number, 1 no
+    boolean, a text no date. A door whose values are text turns them into what the input asks for
+    beforehand (:mod:`wit.operations.texts`).
+
+    Raises Unauthorized, Forbidden, NotFound, BadInput.
     """
     operation.access.admit(call.actor)
     checked = _checked(operation, values)
@@ -78,6 +81,6 @@ def _checked(operation: Operation, values: Any) -> Any:
     if values is None and operation.input_optional:
         values = {}
     try:
-        return operation.input.model_validate(values)
+        return operation.input.model_validate(values, strict=True)
     except ValidationError as error:
         raise BadInput(error) from None

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated
-from uuid import UUID
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, PlainSerializer, WithJsonSchema
+from pydantic_core import CoreSchema
 
 from wit.operations.registry import Input
 
+T = TypeVar("T")
+
+
+class _NotNull:
+    """Takes the null out of ``T | None``, for pydantic and for the JSON Schema."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema: Any = handler(source)
+        inner: CoreSchema = schema["schema"]  # of "nullable"
+        return inner
+
+
+Maybe = Annotated[T | None, _NotNull]
+"""``field: Maybe[str] = None``: may be left out, and is None then; null is refused, as by zod's
+``optional()``. ``field: str | None = None`` takes null as well, as ``nullish()``."""
+
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
 
 def _uuid(text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise ValueError("Invalid uuid") from None
+    """In lower case; other ways to write one, such as in braces, are refused."""
+    found = text.lower()
+    if not _UUID.fullmatch(found):
+        raise ValueError("Invalid uuid")
+    return found
 
 
 Uuid = Annotated[

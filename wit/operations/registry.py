@@ -42,7 +42,7 @@ Item = TypeVar("Item")
 class Input(BaseModel):
     """Base of all inputs: names are on the wire as they are here; unknown ones are dropped."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
 class Kind(enum.Enum):

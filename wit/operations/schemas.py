@@ -99,6 +99,7 @@ def _tidy(value: Any, names: Mapping[str, str]) -> Any:
         for key, part in value.items()
         if not (key == "title" and isinstance(part, str))
     }
-    if tidy.get("default") == "" and tidy.get("minLength", 0):
+    nothing = tidy.get("default", 0)
+    if (nothing == "" and tidy.get("minLength", 0)) or (nothing is None and "anyOf" not in tidy):
         del tidy["default"]
     return tidy

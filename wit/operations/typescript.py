@@ -155,7 +155,7 @@ def _type(schema: Schema, suffix: str, indent: str) -> str:
     match schema.get("type"):
         case "string":
             if schema.get("format") == "date-time":
-                return "Date | string" if suffix else "Date"
+                return "Date"
             return "string"
         case "integer" | "number":
             return "number"

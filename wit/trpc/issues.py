@@ -9,14 +9,16 @@ Schema. The order of the keys is zod's too.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import groupby
 from math import isnan
+from operator import ge, gt, le, lt
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import SchemaValidator, core_schema
 
 from wit.trpc.superjson import UNDEFINED, BigInt, Tagged
 
@@ -32,9 +34,30 @@ Error = tuple[tuple[int | str, ...], Any]
 """Where it is, below the schema at hand, and pydantic's details."""
 
 _FORMATS = {"uuid": "uuid", "email": "email", "uri": "url", "date-time": "datetime"}
-_PARSING = {"uuid": "uuid", "url": "url"}
 _CHECKS = frozenset({"too_small", "too_big", "invalid_string", "custom", "not_multiple_of"})
 """Codes of faults in a value of the right type."""
+
+_NUMBER_CHECKS = frozenset(
+    {
+        "int_type",
+        "int_from_float",
+        "greater_than",
+        "greater_than_equal",
+        "less_than",
+        "less_than_equal",
+        "multiple_of",
+        "finite_number",
+    }
+)
+"""pydantic's kinds of faults in a value that is a number."""
+
+_BOUNDS: tuple[tuple[str, Callable[[float, float], bool], str, str], ...] = (
+    ("minimum", lt, "too_small", "greater than or equal to"),
+    ("exclusiveMinimum", le, "too_small", "greater than"),
+    ("maximum", gt, "too_big", "less than or equal to"),
+    ("exclusiveMaximum", ge, "too_big", "less than"),
+)
+"""Of a schema: a bound's name, what fails it, zod's code and words."""
 
 
 def issue_text(errors: Iterable[Any], model: type[BaseModel], given: Any) -> str:
@@ -68,7 +91,7 @@ def _issues(errors: Sequence[Error], schema: Schema, path: list[Any], defs: Any)
         if part:
             yield from _issues(below, _child(schema, part[0]), [*path, part[0]], defs)
         else:
-            yield from (_issue(error, schema, path) for _, error in below)
+            yield from (issue for _, error in below for issue in _told(error, schema, path))
 
 
 def _union(
@@ -116,48 +139,80 @@ def _child(schema: Schema, part: int | str) -> Schema:
     return found if isinstance(found, dict) else {}
 
 
-def _issue(error: Any, schema: Schema, path: list[Any]) -> Issue:
-    """One of pydantic's errors as zod's issue (zod 3, ``ZodError.ts`` and ``locales/en.ts``)."""
+def _told(error: Any, schema: Schema, path: list[Any]) -> list[Issue]:
+    """One of pydantic's errors as zod's issues (zod 3, ``ZodError.ts`` and ``locales/en.ts``)."""
     kind: str = error["type"]
     context = error.get("ctx", {})
-    value = UNDEFINED if kind == "missing" else error["input"]
+    value: Any = UNDEFINED if kind == "missing" else error["input"]
     if "const" in schema and kind in ("missing", "literal_error"):
-        return _literal(schema["const"], value, path)
+        return [_literal(schema["const"], value, path)]
     if "enum" in schema and kind in ("missing", "literal_error", "enum"):
-        return _enum(schema["enum"], value, path)
+        return [_enum(schema["enum"], value, path)]
     match kind:
-        case "string_too_short" | "too_short":
-            exact = schema.get("minLength", 0) == schema.get("maxLength")
-            return _size("too_small", context["min_length"], kind, path, exact=exact)
-        case "string_too_long" | "too_long":
-            exact = schema.get("minLength", 0) == schema.get("maxLength")
-            return _size("too_big", context["max_length"], kind, path, exact=exact)
-        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
-            return _bound(kind, context, path)
-        case "int_from_float":
-            return _wrong_type("integer", "float", path, checked=True)
-        case "finite_number" if not _is_nan(value):
-            return _checked({"code": "not_finite"}, path, "Number must be finite")
-        case "multiple_of":
-            step = _number(context["multiple_of"])
-            issue = {"code": "not_multiple_of", "multipleOf": step}
-            return _checked(issue, path, f"Number must be a multiple of {step}")
-        case "string_pattern_mismatch":
-            return _checked({"validation": "regex", "code": "invalid_string"}, path, "Invalid")
+        case "too_short":
+            return [_size("too_small", context["min_length"], "array", schema, path)]
+        case "too_long":
+            return [_size("too_big", context["max_length"], "array", schema, path)]
         case "union_tag_invalid" | "union_tag_not_found":
             tags = list(schema.get("discriminator", {}).get("mapping", {}))
             place = [*path, schema.get("discriminator", {}).get("propertyName", "")]
             message = f"Invalid discriminator value. Expected {_joined(tags)}"
             issue = {"code": "invalid_union_discriminator", "options": tags}
-            return _with_message(issue, place, message)
-        case "value_error" | "uuid_parsing" | "url_parsing":
-            if known := _FORMATS.get(schema.get("format", "")) or _PARSING.get(kind):
-                issue = {"validation": known, "code": "invalid_string"}
-                return _checked(issue, path, f"Invalid {known}")
-            return _checked({"code": "custom"}, path, str(context.get("error", error["msg"])))
-    if kind == "missing" or kind.endswith(("_type", "_parsing")) or kind == "finite_number":
-        return _wrong_type(_expected(schema), _type_name(value), path)
-    return _checked({"code": "custom"}, path, error["msg"])
+            return [_with_message(issue, place, message)]
+        case "string_too_short" | "string_too_long" | "string_pattern_mismatch":
+            if failed := list(_text_checks(value, schema, path)):
+                return failed
+        case "missing":
+            return [_wrong_type(_expected(schema), "undefined", path)]
+        case _ if kind in _NUMBER_CHECKS and _type_name(value) == "number":
+            return _number_issues(value, schema, path)
+        case _ if kind.endswith(("_type", "_parsing")) or kind == "finite_number":
+            return [_wrong_type(_expected(schema), _type_name(value), path)]
+    if known := _FORMATS.get(schema.get("format", "")):
+        issue = {"validation": known, "code": "invalid_string"}
+        return [_checked(issue, path, f"Invalid {known}")]
+    return [_checked({"code": "custom"}, path, str(context.get("error", error["msg"])))]
+
+
+def _text_checks(value: str, schema: Schema, path: list[Any]) -> Iterator[Issue]:
+    """All that is wrong with a text: pydantic stops at the first fault, zod goes on."""
+    if len(value) < schema.get("minLength", 0):
+        yield _size("too_small", schema["minLength"], "string", schema, path)
+    if len(value) > schema.get("maxLength", len(value)):
+        yield _size("too_big", schema["maxLength"], "string", schema, path)
+    if "pattern" in schema and not _matches(schema["pattern"], value):
+        yield _checked({"validation": "regex", "code": "invalid_string"}, path, "Invalid")
+
+
+def _matches(pattern: str, value: str) -> bool:
+    """By pydantic's own expressions, which take a time that is linear in the text."""
+    return bool(_pattern(pattern).isinstance_python(value))
+
+
+@cache
+def _pattern(pattern: str) -> SchemaValidator:
+    return SchemaValidator(core_schema.str_schema(pattern=pattern))
+
+
+def _number_issues(value: float, schema: Schema, path: list[Any]) -> list[Issue]:
+    """All that is wrong with a number. An infinite one often breaks a bound; if it does not, zod
+    would have taken it."""
+    return list(_number_checks(value, schema, path)) or [
+        _checked({"code": "not_finite"}, path, "Number must be finite")
+    ]
+
+
+def _number_checks(value: float, schema: Schema, path: list[Any]) -> Iterator[Issue]:
+    whole = isinstance(value, int) or value.is_integer()
+    if schema.get("type") == "integer" and not whole:
+        yield _wrong_type("integer", "float", path, checked=True)
+    for name, fails, code, words in _BOUNDS:
+        if name in schema and fails(value, schema[name]):
+            yield _bound(code, schema[name], words, path)
+    if "multipleOf" in schema and (not whole or value % schema["multipleOf"]):
+        step = _number(schema["multipleOf"])
+        issue = {"code": "not_multiple_of", "multipleOf": step}
+        yield _checked(issue, path, f"Number must be a multiple of {step}")
 
 
 def _wrong_type(expected: str, received: str, path: list[Any], *, checked: bool = False) -> Issue:
@@ -188,15 +243,16 @@ def _enum(options: list[Any], value: Any, path: list[Any]) -> Issue:
     return _with_message(issue, path, "Required" if value is UNDEFINED else message)
 
 
-def _size(code: str, limit: int, kind: str, path: list[Any], *, exact: bool) -> Issue:
-    """A text or a list that is too short or too long."""
-    text = kind.startswith("string")
-    what, unit = ("String", "character(s)") if text else ("Array", "element(s)")
+def _size(code: str, limit: int, kind: str, schema: Schema, path: list[Any]) -> Issue:
+    """A text (``string``) or a list (``array``) that is too short or too long."""
+    low, high = ("minLength", "maxLength") if kind == "string" else ("minItems", "maxItems")
+    exact = low in schema and schema[low] == schema.get(high)
+    what, unit = ("String", "character(s)") if kind == "string" else ("Array", "element(s)")
     how = "at least" if code == "too_small" else "at most"
     issue = {
         "code": code,
         "minimum" if code == "too_small" else "maximum": limit,
-        "type": "string" if text else "array",
+        "type": kind,
         "inclusive": True,
         "exact": exact,
     }
@@ -205,19 +261,16 @@ def _size(code: str, limit: int, kind: str, path: list[Any], *, exact: bool) -> 
     )
 
 
-def _bound(kind: str, context: Any, path: list[Any]) -> Issue:
+def _bound(code: str, limit: float, words: str, path: list[Any]) -> Issue:
     """A number that is too small or too big."""
-    small, inclusive = kind.startswith("greater"), kind.endswith("equal")
-    limit = _number(next(iter(context.values())))
-    comparison = f"{'greater' if small else 'less'} than {'or equal to ' if inclusive else ''}"
     issue = {
-        "code": "too_small" if small else "too_big",
-        "minimum" if small else "maximum": limit,
+        "code": code,
+        "minimum" if code == "too_small" else "maximum": _number(limit),
         "type": "number",
-        "inclusive": inclusive,
+        "inclusive": words.endswith("equal to"),
         "exact": False,
     }
-    return _checked(issue, path, f"Number must be {comparison}{limit}")
+    return _checked(issue, path, f"Number must be {words} {_number(limit)}")
 
 
 def _with_message(issue: Issue, path: list[Any], message: str) -> Issue:

@@ -14,8 +14,9 @@ from urllib.parse import parse_qs, unquote
 import attrs
 
 from wit.errors import Invalid, UnsupportedMediaType
+from wit.operations.json_text import parse_json
 from wit.operations.registry import Kind, Operation, Registry
-from wit.trpc.superjson import UNDEFINED, deserialize, parse_json
+from wit.trpc.superjson import UNDEFINED, deserialize
 
 MAX_BATCH = 50
 """Calls of one request."""

@@ -17,7 +17,6 @@ kinds, and ``referentialEqualities`` (the copies are in ``json`` as well), are p
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import copysign, isfinite, isnan
@@ -27,21 +26,18 @@ import attrs
 
 from wit.errors import Invalid
 
-MAX_DEPTH = 100
-"""Lists and objects inside each other that an input may have."""
-
 MAX_NOTES = 10_000
 """Places that the meta of an input may name."""
 
 FORBIDDEN_KEYS = frozenset({"__proto__", "prototype", "constructor"})
 """No note may lead through these: a client could be made to change its prototypes."""
 
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
+@attrs.frozen
+class BigInt:
+    """A JavaScript bigint, which is no number: no input that asks for one takes it."""
 
-class BigInt(int):
-    """A JavaScript bigint; a plain int is a number."""
+    value: int
 
 
 class Undefined:
@@ -128,7 +124,7 @@ def _rare_form(value: Any, path: str | None, notes: Notes) -> Any:
         return None
     if isinstance(value, BigInt):
         _note(notes, path, "bigint")
-        return str(int(value))
+        return str(value.value)
     if isinstance(value, Tagged):
         inner: Notes = {}
         form = _form(value.content, None, inner)
@@ -172,31 +168,9 @@ def _number_text(value: float) -> str:
 # reading
 
 
-def parse_json(text: str) -> Any:
-    """JSON from outside, no deeper than MAX_DEPTH, and text in it that can be stored.
-
-    Raises Invalid.
-    """
-    try:
-        value = json.loads(text, parse_constant=_no_constant)
-    except RecursionError:
-        raise Invalid(f"the JSON is deeper than {MAX_DEPTH} levels") from None
-    except ValueError as error:
-        raise Invalid(f"the JSON is malformed: {error}") from None
-    if text.count("[") + text.count("{") > MAX_DEPTH:
-        _check_depth(value)
-    if "\\u0000" in text and _NUL.search(text):
-        raise Invalid("text must not have NUL characters")
-    if _SURROGATE.search(text):
-        try:
-            _write(value).encode()
-        except UnicodeEncodeError:
-            raise Invalid("text must not have lone surrogates") from None
-    return value
-
-
 def deserialize(payload: Any) -> Any:
-    """The value of ``{"json": ..., "meta"?: ...}``, parsed by :func:`parse_json`; it is changed
+    """The value of ``{"json": ..., "meta"?: ...}``, parsed by
+    :func:`wit.operations.json_text.parse_json`; it is changed
     in place. UNDEFINED if there is no ``json``. Raises Invalid."""
     if not isinstance(payload, dict):
         raise Invalid('the input must be a superjson object: {"json": ...}')
@@ -269,7 +243,7 @@ def _revived(value: Any, kind: Any) -> Any:
                 date = datetime.fromisoformat(value)
                 return date if date.tzinfo else date.replace(tzinfo=UTC)
             case "bigint":
-                return BigInt(value)
+                return BigInt(int(value))
             case "number":
                 return float(value)
             case "map" | "set" | "regexp" | "URL" | "Error":
@@ -279,22 +253,3 @@ def _revived(value: Any, kind: Any) -> Any:
     except (ValueError, TypeError, OverflowError):
         raise Invalid(f"a {kind} in the input is not valid") from None
     return value
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            item
-            for holder in level
-            if isinstance(holder, (list, dict))
-            for item in (holder if isinstance(holder, list) else holder.values())
-            if isinstance(item, (list, dict))
-        ]
-        if not level:
-            return
-    raise Invalid(f"the JSON is deeper than {MAX_DEPTH} levels")

@@ -14,6 +14,7 @@ import fcntl
 import struct
 import termios
 from typing import TYPE_CHECKING, Any
+from typing import Protocol as IsProtocol
 
 from twisted.internet.interfaces import IPushProducer, ISSLTransport, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
@@ -55,6 +56,7 @@ class State(enum.Enum):
     BODY = "body"  # a request is being served and its body is not complete
     ANSWER = "answer"  # the body is complete, the answer is not
     LINGER = "linger"  # the answer is out; what still comes is thrown away
+    UPGRADED = "upgraded"  # another protocol has the connection
     CLOSED = "closed"
 
 
@@ -67,6 +69,19 @@ class Hold(enum.Enum):
     """Enough of the next requests is here already."""
     STUCK = "stuck"
     """The client does not read its answers, so it shall not ask for more."""
+
+
+class Upgraded(IsProtocol):
+    """Another protocol that takes a connection over: Twisted's IProtocol, as far as it is used,
+    and how it is told that the server stops."""
+
+    def makeConnection(self, transport: Any) -> None: ...
+
+    def dataReceived(self, data: bytes) -> None: ...
+
+    def connectionLost(self, reason: Failure) -> None: ...
+
+    def finish_up(self) -> None: ...
 
 
 @implementer(IPushProducer)
@@ -92,6 +107,7 @@ class Channel(Protocol):
         self._producer: Any = None
         self._stuck = False
         self._unsent = 0
+        self._successor: Upgraded | None = None
 
     # the transport's side
 
@@ -109,8 +125,14 @@ class Channel(Protocol):
         request, self._request = self._request, None
         if request is not None:
             request.connectionLost(reason)
+        successor, self._successor = self._successor, None
+        if successor is not None:
+            successor.connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._successor is not None:
+            self._successor.dataReceived(data)
+            return
         if self._state in (State.LINGER, State.CLOSED):
             return
         if not self._input and self._state is State.HEAD:
@@ -236,6 +258,22 @@ class Channel(Protocol):
             if not self._holds:
                 self.transport.resumeProducing()
 
+    def upgrade(self, successor: Upgraded) -> None:
+        """Hand the connection over to another protocol, for good, with what has come behind the
+        request (RFC 9110, section 7.8). It counts as one of the site's, and is told to end."""
+        self._state = State.UPGRADED
+        self._request = None
+        self._holds.clear()
+        self.pace.working()
+        self.pace.answer_flows()
+        rest, self._input = self._input, b""
+        self._successor = successor
+        self.transport.unregisterProducer()
+        successor.makeConnection(self.transport)
+        self.transport.resumeProducing()
+        if rest:
+            successor.dataReceived(rest)
+
     # ending
 
     def requestDone(self, request: Request) -> None:
@@ -312,13 +350,15 @@ class Channel(Protocol):
 
     def finish_up(self) -> None:
         """The server stops: take no further request."""
+        if self._successor is not None:
+            self._successor.finish_up()
         self._persistent = False
         if self._state is State.HEAD:
             self.loseConnection()
 
     def check(self) -> None:
         """Called by the site about once a second: end the connection if the client is too slow."""
-        if self._state is State.CLOSED:
+        if self._state in (State.CLOSED, State.UPGRADED):
             return
         if self.pace.answer.waiting:
             unsent = self._send_queue()

@@ -12,10 +12,11 @@ from wit.web.streaming import Request
 
 SESSION = "session_token"
 SESSION_DATA = "session_data"
-"""The reference's cache, which wit neither writes nor believes: a session that is over must be
-over at once. It is only ever deleted."""
+"""Who is signed in, for programs that share the site's secret. wit writes it and never believes it:
+a session that is over must be over at once."""
 DONT_REMEMBER = "dont_remember"
 TWO_FACTOR = "two_factor"
+TRUST_DEVICE = "trust_device"
 STATE = "state"
 
 MAX_HEADER = 16 * 1024
@@ -29,6 +30,8 @@ class AuthCookies:
     signer: Signer
     secure: bool
     domain: str = ""
+    same_site: str = "lax"
+    """``lax`` or ``none`` (RFC 6265bis, section 5.6.7)."""
 
     def name(self, short: str) -> str:
         return f"{'__Secure-' if self.secure else ''}better-auth.{short}"
@@ -46,6 +49,10 @@ class AuthCookies:
         """Have the browser keep ``value``, signed, for so many seconds (None: until it ends)."""
         self._add(request, short, quote(self.signer.sign(value), safe=""), max_age)
 
+    def set_plain(self, request: Request, short: str, value: str, max_age: int | None) -> None:
+        """As :meth:`set`, for a value of [A-Za-z0-9._-] that needs no signature of ours."""
+        self._add(request, short, value, max_age)
+
     def delete(self, request: Request, *shorts: str) -> None:
         for short in shorts:
             self._add(request, short, "", 0)
@@ -59,13 +66,14 @@ class AuthCookies:
         parts += ["Path=/", "HttpOnly"]
         if self.secure:
             parts.append("Secure")
-        parts.append("SameSite=Lax")
+        parts.append(f"SameSite={self.same_site.title()}")
         request.responseHeaders.addRawHeader(b"Set-Cookie", "; ".join(parts).encode())
 
 
 def make_cookies(config: Config, signer: Signer) -> AuthCookies:
     secure = config.public_url.startswith("https:")
-    return AuthCookies(signer, secure, config.accounts.cookie_domain)
+    settings = config.accounts
+    return AuthCookies(signer, secure, settings.cookie_domain, settings.cookie_same_site)
 
 
 def read(request: Request) -> dict[str, str]:

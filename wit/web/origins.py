@@ -19,10 +19,26 @@ class TrustedOrigins:
 
     def __init__(self, config: Config) -> None:
         own = origin_of(config.public_url)
+        self._schemes = ("https",) if own.startswith("https:") else ("http", "https")
         self._origins = {origin.lower() for origin in (own, *config.accounts.trusted_origins)}
 
     def __contains__(self, origin: str) -> bool:
         return origin.lower() in self._origins
+
+    def ours(self, origin: str, request: Request) -> bool:
+        """Whether pages of ``origin`` may act for the people who look at them: what every door
+        asks of a request that the browser has added a cookie to.
+
+        Those are the origins above, and the very address that is called, which the configuration
+        need not know. Another site's name that was made to point here is the page's own host as
+        well; but browsers keep our cookies from that. A page that came by http is not ours if
+        people come by https.
+        """
+        if origin in self:
+            return True
+        host = request.header(b"Host")
+        called = {origin_of(f"{scheme}://{host}") for scheme in self._schemes} - {""}
+        return origin_of(origin) in called
 
     def sent_by(self, request: Request) -> str:
         """The origin of the page that made the browser send ``request``; ``""`` if unknown."""
@@ -40,15 +56,6 @@ class TrustedOrigins:
             return len(address) <= 2000 and _LOCAL_PATH.fullmatch(address) is not None
         plain = address.isprintable() and address.isascii() and not set(address) & set(" \\@<>\"'")
         return plain and len(address) <= 2000 and origin_of(address) in self
-
-
-def same_host(origin: str, request: Request) -> bool:
-    """Whether a page came from the very address that it calls, which the configuration need not
-    know. Another site's name that was made to point here is the page's own host as well; but
-    browsers keep our cookies from that."""
-    host = request.header(b"Host")
-    own = {origin_of(f"{scheme}://{host}") for scheme in ("http", "https")} - {""}
-    return origin_of(origin) in own
 
 
 def origin_of(address: str) -> str:

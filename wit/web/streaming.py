@@ -30,7 +30,7 @@ from wit.web.answers import error_body
 from wit.web.http1 import BadRequest, Head
 
 if TYPE_CHECKING:
-    from wit.web.channel import Channel
+    from wit.web.channel import Channel, Upgraded
 
 Handler = Callable[["Request"], Coroutine[Any, Any, None]]
 
@@ -165,6 +165,15 @@ class Request(server.Request):
         if self._sink is None:
             self._sink = ConsumerSink(self)
         return self._sink
+
+    def upgrade(self, successor: Upgraded) -> None:
+        """Have another protocol answer, and keep the connection for good. Nothing may have been
+        written; this request is over then."""
+        assert self.channel is not None and not self.startedWriting
+        self.setResponseCode(101, RESPONSES[101])
+        self.finished = 1
+        self._log_once()
+        self.channel.upgrade(successor)
 
     def refuse(self, error: Exception) -> tuple[str, str]:
         """Set status and headers for ``error``; the sentence for the client, and the code.

@@ -146,7 +146,7 @@ def test_changing_ones_profile(api: Api) -> None:
         "Ada L.", "Countess", "London",
     )  # fmt: skip
     assert changed["email"] == "ada@example.org"
-    changed = api("users.update", ada, website="", avatarUrl=None, bio=None, name=None)
+    changed = api("users.update", ada, website="", avatarUrl="", bio=None)
     assert (changed["website"], changed["avatarUrl"], changed["bio"]) == (None, None, None)
     assert (changed["name"], changed["location"]) == ("Ada L.", "London")
     assert api("users.update", ada)["name"] == "Ada L."

@@ -129,7 +129,7 @@ def test_the_profile(call: Caller) -> None:
     site = "https://example.org"
     row = own("updateProfile", name="New", bio="b", location="here", website=site, avatarUrl=site)
     assert (row["name"], row["bio"], row["website"]) == ("New", "b", site)
-    row = own("updateProfile", website="", avatarUrl=None, bio=None)
+    row = own("updateProfile", website="", avatarUrl="", bio=None)
     assert (row["name"], row["bio"]) == ("New", None)
     assert (row["website"], row["avatarUrl"], row["location"]) == (None, None, "here")
     with pytest.raises(Invalid):

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from email.message import Message
 from types import SimpleNamespace
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, NotRequired, cast
 
 import attrs
 import pytest
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 from typing_extensions import TypedDict
 
 from tests.web.harness import Online, online, read_to_end
@@ -22,6 +22,7 @@ from wit.access.actor import ANONYMOUS, Actor, Origin
 from wit.errors import Conflict, Forbidden, NotFound, RateLimited
 from wit.operations.access import Public, SignedIn
 from wit.operations.call import Call, Client
+from wit.operations.inputs import Maybe
 from wit.operations.registry import Input, Page, Registry, Rest, Router, Style
 from wit.runtime import Runtime
 from wit.web.routes.rest import RestDoor
@@ -46,6 +47,13 @@ class Make(Input):
     name: Annotated[str, Field(min_length=1, max_length=20)]
     kind: Literal["big", "small"] = "small"
     count: int | None = None
+    due: Maybe[AwareDatetime] = None
+    flag: bool = False
+
+
+class Numbered(Input):
+    number: int
+    count: int
 
 
 class Pages(Input):
@@ -67,6 +75,7 @@ class Made(TypedDict):
     count: int | None
     by: str | None
     at: datetime
+    due: NotRequired[datetime | None]
 
 
 @router.query("find", access=Public(), rest=Rest("GET", "/api/things/{owner}"))
@@ -86,6 +95,7 @@ async def make(call: Call, values: Make) -> Made:
         "name": values.name,
         "kind": values.kind,
         "count": values.count,
+        "due": values.due,
         "by": call.actor.user_id,
         "at": datetime(2024, 5, 6, 7, 8, 9, 123456, UTC),
     }
@@ -95,6 +105,11 @@ async def make(call: Call, values: Make) -> Made:
 async def drop(call: Call, values: Find) -> bool:
     cast(Any, router).seen.append(values)
     return True
+
+
+@router.mutation("number", access=Public(), rest=Rest("PATCH", "/api/numbered/{number}"))
+async def number(call: Call, values: Numbered) -> dict[str, int]:
+    return values.model_dump()
 
 
 @router.query("fail", access=Public(), rest=Rest("GET", "/api/fail/{owner}"))
@@ -215,6 +230,38 @@ def test_the_query_is_coerced_to_the_inputs_types(door: Door) -> None:
     assert door("GET", "/api/things/anna?labels=a").json["labels"] == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", 5), ("name", None), ("name", ["x"]), ("name", True), ("kind", None), ("kind", "BIG"),
+        ("count", "5"), ("count", True), ("count", 5.5), ("count", [5]), ("count", ""),
+        ("due", 5), ("due", "tomorrow"), ("due", "2024-05-06"), ("flag", 1), ("flag", "true"),
+    ],
+)  # fmt: skip
+def test_a_body_is_taken_as_it_is(door: Door, field: str, value: Any) -> None:
+    refused = door("POST", "/api/things/anna", {"name": "x", field: value}, "anna")
+    assert refused.status == 400
+    assert refused.json["error"].startswith(f"{field}: ")
+    refused = door("POST", "/api/v1/things/anna", {"name": "x", field: value}, "anna")
+    assert refused.status == 422
+    assert refused.json["errors"] == [{"resource": "things", "field": field, "code": "invalid"}]
+
+
+def test_numbers_and_dates_of_a_body(door: Door) -> None:
+    body = {"name": "x", "count": 5.0, "due": "2024-05-06T07:08:09+02:00", "other": {}}
+    made = door("POST", "/api/things/anna", body, "anna")
+    assert (made.status, made.json["count"]) == (201, 5)
+    assert made.json["due"] == "2024-05-06T05:08:09.000Z"
+
+
+def test_numbers_of_the_path(door: Door) -> None:
+    """Beside a body that is taken as it is."""
+    made = door("PATCH", "/api/numbered/0005", {"count": 2}, "anna")
+    assert (made.status, made.json) == (200, {"number": 5, "count": 2})
+    assert door("PATCH", "/api/numbered/x", {"count": 2}).status == 400
+    assert door("PATCH", "/api/numbered/5", {"count": "2"}).status == 400
+
+
 def test_the_path_wins(door: Door) -> None:
     assert door("GET", "/api/things/anna?owner=bob&limit=1&limit=2").json["owner"] == "anna"
     made = door("POST", "/api/things/anna", {"owner": "bob", "name": "x"}, "anna")
@@ -320,8 +367,19 @@ def test_other_methods_and_paths(door: Door) -> None:
     refused = door("PUT", "/api/things/anna", {})
     assert (refused.status, refused.json) == (405, {"error": "Method not allowed"})
     assert refused.headers["Allow"] == "DELETE, GET, HEAD, POST"
-    assert door("PUT", "/api/v1/things/anna", {}).json == {"message": "Method not allowed"}
-    assert door("GET", "/api/other").status == 404
+    refused = door("PUT", "/api/v1/things/anna", {})
+    documents = {"documentation_url": f"{BASE}/api/docs"}
+    assert refused.json == {"message": "Method not allowed", **documents}
+    assert refused.headers["X-API-Version"] == "v1"
+    other = door("GET", "/api/other")
+    assert (other.status, other.json) == (404, {"error": "Not found"})
+    for path in ("/api/v1", "/api/v1/", "/api/v1/other/%2f", "/api/v1/other?x=1"):
+        missing = door("GET", path)
+        assert (missing.status, missing.json) == (404, {"message": "Not Found", **documents})
+        assert missing.headers["X-API-Version"] == "v1"
+        assert missing.headers["X-RateLimit-Limit"] == "7"
+    assert door("GET", "/api/v10").json == {"error": "Not found"}
+    assert door("GET", "/api/v1/other", caller="suspended").status == 403
 
 
 # errors

@@ -12,13 +12,13 @@ from pydantic import AwareDatetime, Field
 from typing_extensions import TypedDict
 
 from wit.accounts.administration import RepositoryFilter, UserFilter, View
-from wit.accounts.audit import AuditFilter
+from wit.accounts.audit import OPERATOR, AuditFilter
 from wit.accounts.sign_in_log import AttemptFilter
 from wit.db.port import Row
 from wit.operations.access import Administrator, SignedIn
 from wit.operations.audited import operator
 from wit.operations.call import Call
-from wit.operations.inputs import Limit, Offset, UserId
+from wit.operations.inputs import Limit, Maybe, Offset, UserId
 from wit.operations.registry import Input, Router
 from wit.operations.shapes import Repository, Success, repository
 
@@ -36,9 +36,9 @@ class Paged(Input):
 
 
 class ListUsers(Paged):
-    search: Search | None = None
-    role: Role | None = None
-    suspended: bool | None = None
+    search: Maybe[Search] = None
+    role: Maybe[Role] = None
+    suspended: Maybe[bool] = None
     sortBy: Literal["createdAt", "name", "email"] = "createdAt"
     sortOrder: SortOrder = "desc"
 
@@ -56,26 +56,26 @@ class SuspendUser(OfUserId):
 
 
 class ListRepositories(Paged):
-    search: Search | None = None
-    isPrivate: bool | None = None
+    search: Maybe[Search] = None
+    isPrivate: Maybe[bool] = None
     sortBy: Literal["createdAt", "name", "starsCount"] = "createdAt"
     sortOrder: SortOrder = "desc"
 
 
 class GetAuditLogs(Paged):
-    adminId: UserId | None = None
-    action: Word | None = None
-    targetType: Word | None = None
-    targetId: Word | None = None
-    startDate: AwareDatetime | None = None
-    endDate: AwareDatetime | None = None
+    adminId: Maybe[UserId] = None
+    action: Maybe[Word] = None
+    targetType: Maybe[Word] = None
+    targetId: Maybe[Word] = None
+    startDate: Maybe[AwareDatetime] = None
+    endDate: Maybe[AwareDatetime] = None
 
 
 class GetLoginAttempts(Paged):
-    email: Word | None = None
-    success: bool | None = None
-    startDate: AwareDatetime | None = None
-    endDate: AwareDatetime | None = None
+    email: Maybe[Word] = None
+    success: Maybe[bool] = None
+    startDate: Maybe[AwareDatetime] = None
+    endDate: Maybe[AwareDatetime] = None
 
 
 class Powers(TypedDict):
@@ -263,7 +263,7 @@ def _view(values: ListUsers | ListRepositories) -> View:
 
 
 def _audit_entry(row: Row) -> AuditEntry:
-    """Without a name if the administrator has been deleted."""
+    """Without a name if the administrator has been deleted; the command line is no user."""
     entry: AuditEntry = {
         "id": row["id"],
         "adminId": row["admin_id"] or "",
@@ -279,6 +279,8 @@ def _audit_entry(row: Row) -> AuditEntry:
     if row["admin_name"] is not None:
         entry["adminName"] = row["admin_name"]
         entry["adminEmail"] = row["admin_email"]
+    elif (row["metadata"] or {}).get("actor") == OPERATOR:
+        entry["adminName"] = OPERATOR
     return entry
 
 

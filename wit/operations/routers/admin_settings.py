@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 from typing_extensions import TypedDict
 
 from wit.accounts.site_settings import Flag
@@ -13,7 +13,7 @@ from wit.db.port import Row
 from wit.operations.access import Administrator, Public
 from wit.operations.audited import operator
 from wit.operations.call import Call
-from wit.operations.inputs import UserId
+from wit.operations.inputs import Maybe, UserId
 from wit.operations.registry import Input, Router
 from wit.operations.shapes import Success
 
@@ -30,10 +30,10 @@ class UpsertFeatureFlag(Input):
 
     name: FlagName
     enabled: bool
-    description: Description | None = None
-    rolloutPercentage: Annotated[int, Field(ge=0, le=100)] | None = None
-    allowedUsers: UserIds | None = None
-    blockedUsers: UserIds | None = None
+    description: Maybe[Description] = None
+    rolloutPercentage: Maybe[Annotated[int, Field(ge=0, le=100)]] = None
+    allowedUsers: Maybe[UserIds] = None
+    blockedUsers: Maybe[UserIds] = None
 
 
 class OfFlag(Input):
@@ -45,8 +45,8 @@ class OfKey(Input):
 
 
 class SetSetting(OfKey):
-    value: Any = None
-    description: Description | None = None
+    value: JsonValue = None
+    description: Maybe[Description] = None
 
 
 class FeatureFlag(TypedDict):

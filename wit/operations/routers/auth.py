@@ -17,6 +17,7 @@ from wit.accounts.users import check_email
 from wit.errors import Invalid
 from wit.operations.access import Public, SignedIn
 from wit.operations.call import Call
+from wit.operations.inputs import Maybe
 from wit.operations.registry import Input, Router
 from wit.operations.shapes import Success, User, user
 
@@ -43,7 +44,7 @@ class Register(Input):
     username: Username
     email: Email
     password: Annotated[str, Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH)]
-    name: Annotated[str, Field(max_length=255)] | None = None
+    name: Maybe[Annotated[str, Field(max_length=255)]] = None
     invitation: Annotated[str, Field(max_length=100)] | None = None
     """wit's own: the secret of an invitation's link."""
 
@@ -64,11 +65,11 @@ class CheckEmail(Input):
 
 
 class UpdateProfile(Input):
-    name: Annotated[str, Field(max_length=255)] | None = None
+    name: Maybe[Annotated[str, Field(max_length=255)]] = None
     bio: Annotated[str, Field(max_length=500)] | None = None
     location: Annotated[str, Field(max_length=100)] | None = None
-    website: Annotated[Address, Field(max_length=255)] | None = None
-    avatarUrl: Address | None = None
+    website: Maybe[Annotated[Address, Field(max_length=255)]] = None
+    avatarUrl: Maybe[Address] = None
 
 
 class Disconnect(Input):

@@ -15,7 +15,7 @@ from wit.access.actor import Level
 from wit.db.port import Row
 from wit.operations.access import Repo
 from wit.operations.call import Call
-from wit.operations.inputs import OfRepoId, Uuid
+from wit.operations.inputs import Maybe, OfRepoId, Uuid
 from wit.operations.registry import Router
 from wit.operations.shapes import Success
 
@@ -41,19 +41,19 @@ class Create(OfRepoId):
     requirePullRequest: bool = True
     requiredReviewers: Reviewers = 1
     requireStatusChecks: bool = False
-    requiredStatusChecks: CheckNames | None = None
+    requiredStatusChecks: Maybe[CheckNames] = None
     allowForcePush: bool = False
     allowDeletion: bool = False
 
 
 class Update(OfRule):
-    pattern: Pattern | None = None
-    requirePullRequest: bool | None = None
-    requiredReviewers: Reviewers | None = None
-    requireStatusChecks: bool | None = None
-    requiredStatusChecks: CheckNames | None = None
-    allowForcePush: bool | None = None
-    allowDeletion: bool | None = None
+    pattern: Maybe[Pattern] = None
+    requirePullRequest: Maybe[bool] = None
+    requiredReviewers: Maybe[Reviewers] = None
+    requireStatusChecks: Maybe[bool] = None
+    requiredStatusChecks: Maybe[CheckNames] = None
+    allowForcePush: Maybe[bool] = None
+    allowDeletion: Maybe[bool] = None
 
 
 class OfBranch(OfRepoId):

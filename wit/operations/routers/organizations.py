@@ -22,6 +22,7 @@ from wit.operations.inputs import (
     ById,
     Limit,
     ListLimit,
+    Maybe,
     Offset,
     OwnerName,
     SearchText,
@@ -68,11 +69,11 @@ class CheckName(Input):
 
 class Create(Input):
     name: NewName
-    displayName: DisplayName | None = None
-    description: Description | None = None
-    avatarUrl: Address | None = None
-    website: Address | None = None
-    location: Location | None = None
+    displayName: Maybe[DisplayName] = None
+    description: Maybe[Description] = None
+    avatarUrl: Maybe[Address] = None
+    website: Maybe[Address] = None
+    location: Maybe[Location] = None
 
 
 class OfOrg(Input):
@@ -82,8 +83,8 @@ class OfOrg(Input):
 class Update(OfOrg):
     """What is left out stays; null clears a field but the name."""
 
-    displayName: DisplayName | None = None
-    description: Description | None = None
+    displayName: Maybe[DisplayName] = None
+    description: Maybe[Description] = None
     avatarUrl: Address | None = None
     website: Address | None = None
     location: Location | None = None

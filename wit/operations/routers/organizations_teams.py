@@ -16,7 +16,7 @@ from wit.accounts.teams import PERMISSIONS
 from wit.db.port import Row
 from wit.operations.access import Org, Public, need_scope
 from wit.operations.call import Call
-from wit.operations.inputs import MAX_LIST, ListLimit, Offset, UserId, Uuid, given
+from wit.operations.inputs import MAX_LIST, ListLimit, Maybe, Offset, UserId, Uuid, given
 from wit.operations.registry import Input, Router
 from wit.operations.shapes import Person, Repository, Success, person, repository
 
@@ -45,13 +45,13 @@ class ListTeams(Input):
 class CreateTeam(Input):
     orgId: Uuid
     name: Name
-    description: Description | None = None
+    description: Maybe[Description] = None
 
 
 class UpdateTeam(OfTeam):
     """What is left out stays; a description of null is removed."""
 
-    name: Name | None = None
+    name: Maybe[Name] = None
     description: Description | None = None
 
 

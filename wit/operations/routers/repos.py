@@ -15,7 +15,7 @@ from wit.access.actor import Level, OrgRole
 from wit.git.names import RepoName
 from wit.operations.access import Org, Public, Repo, SignedIn, need_scope
 from wit.operations.call import Call
-from wit.operations.inputs import ById, Offset, OfRepo, OfRepoId, OwnerName, RepoTitle, Uuid
+from wit.operations.inputs import ById, Maybe, Offset, OfRepo, OfRepoId, OwnerName, RepoTitle, Uuid
 from wit.operations.registry import Input, Rest, Router
 from wit.operations.shapes import Repository, UserRef, repository, user_ref
 from wit.repositories.settings import Changes
@@ -33,7 +33,7 @@ router = Router("repos")
 class List(Input):
     """Users and organizations share one space of names, so ``ownerType`` says nothing new."""
 
-    owner: OwnerName | None = None
+    owner: Maybe[OwnerName] = None
     ownerType: OwnerType = "user"
     limit: Annotated[int, Field(ge=1, le=MAX_LIST)] = MAX_LIST
     offset: Offset = 0
@@ -50,7 +50,7 @@ class Create(Input):
     """Without ``defaultBranch`` the server's own setting counts, usually main."""
 
     name: NewName
-    description: Description | None = None
+    description: Maybe[Description] = None
     isPrivate: bool = False
     defaultBranch: BranchName = "main"
 
@@ -60,12 +60,12 @@ class CreateForOrg(Create):
 
 
 class Settings(Input):
-    name: NewName | None = None
-    description: Description | None = None
-    isPrivate: bool | None = None
-    defaultBranch: BranchName | None = None
+    name: Maybe[NewName] = None
+    description: Maybe[Description] = None
+    isPrivate: Maybe[bool] = None
+    defaultBranch: Maybe[BranchName] = None
     homepage: Annotated[str, Field(max_length=500)] | None = None
-    isArchived: bool | None = None
+    isArchived: Maybe[bool] = None
 
     def changes(self) -> Changes:
         return Changes(

@@ -16,7 +16,7 @@ from wit.db.port import Row
 from wit.git.objects import Commit, Person, shown
 from wit.git.revisions import HEAD
 from wit.operations.call import Call
-from wit.operations.inputs import OfRepo
+from wit.operations.inputs import Maybe, OfRepo
 from wit.operations.registry import Router
 from wit.operations.routers.repos_contents import (
     READ,
@@ -44,7 +44,7 @@ class GetCommit(OfRepo):
 
 
 class GetCommitsBetween(OfRepo):
-    fromRef: Ref | None = None
+    fromRef: Maybe[Ref] = None
     toRef: Ref = HEAD
     limit: Annotated[int, Field(ge=1, le=500)] = 200
 

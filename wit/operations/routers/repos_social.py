@@ -15,7 +15,7 @@ from wit.access.actor import Level
 from wit.git.names import RepoName
 from wit.operations.access import Repo, need_scope
 from wit.operations.call import Call
-from wit.operations.inputs import Offset, OfRepoId
+from wit.operations.inputs import Maybe, Offset, OfRepoId
 from wit.operations.registry import Router
 from wit.operations.routers.repos import NewName
 from wit.operations.shapes import Repository, Success, UserRef, repository, user_ref
@@ -29,11 +29,11 @@ class Page(OfRepoId):
 
 
 class Fork(OfRepoId):
-    name: NewName | None = None
+    name: Maybe[NewName] = None
 
 
 class CanFork(OfRepoId):
-    name: Annotated[str, Field(max_length=100)] | None = None
+    name: Maybe[Annotated[str, Field(max_length=100)]] = None
 
 
 class Starred(TypedDict):

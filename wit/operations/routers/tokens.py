@@ -13,7 +13,7 @@ from wit.accounts.tokens import MAX_DAYS
 from wit.db.port import Row
 from wit.operations.access import SignedIn
 from wit.operations.call import Call
-from wit.operations.inputs import ById
+from wit.operations.inputs import ById, Maybe
 from wit.operations.registry import Input, Router
 from wit.operations.shapes import Success
 
@@ -36,7 +36,7 @@ router = Router("tokens")
 class Create(Input):
     name: Annotated[str, Field(min_length=1, max_length=100)]
     scopes: Annotated[list[TokenScope], Field(min_length=1, max_length=len(TOKEN_SCOPES))]
-    expiresInDays: Annotated[int, Field(gt=0, le=MAX_DAYS)] | None = None
+    expiresInDays: Maybe[Annotated[int, Field(gt=0, le=MAX_DAYS)]] = None
 
 
 class Verify(Input):

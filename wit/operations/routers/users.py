@@ -20,6 +20,7 @@ from wit.operations.inputs import (
     MAX_LIST,
     Limit,
     ListLimit,
+    Maybe,
     Offset,
     OfUser,
     SearchText,
@@ -70,11 +71,11 @@ class Name(Input):
 class Update(Input):
     """What is left out stays; null and "" clear a field but the name."""
 
-    name: Annotated[str, Field(max_length=255)] | None = None
+    name: Maybe[Annotated[str, Field(max_length=255)]] = None
     bio: Annotated[str, Field(max_length=500)] | None = None
     location: Annotated[str, Field(max_length=100)] | None = None
-    website: Annotated[str, Field(max_length=255)] | None = None
-    avatarUrl: Annotated[str, Field(max_length=500)] | None = None
+    website: Maybe[Annotated[str, Field(max_length=255)]] = None
+    avatarUrl: Maybe[Annotated[str, Field(max_length=500)]] = None
 
 
 class Profile(TypedDict):

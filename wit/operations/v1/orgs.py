@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from wit.access.actor import OrgRole
 from wit.db.port import Row
-from wit.errors import Forbidden, Invalid
+from wit.errors import Invalid
 from wit.operations.access import Org, Public, SignedIn
 from wit.operations.call import Call
 from wit.operations.inputs import OwnerName
@@ -156,10 +156,8 @@ async def set_membership(call: Call, values: NewRole) -> Membership:
     found = await core.organizations.member(org["id"], user["id"])
     if found is None:
         await core.organizations.add_member(org["id"], user["id"], values.role, by=org["role"])
-    elif found["role"] == "owner" and org["role"] < OrgRole.OWNER:
-        raise Forbidden("only an owner of the organization can change an owner's role")
     else:
-        await core.organizations.set_role(org["id"], user["id"], values.role)
+        await core.organizations.set_role(org["id"], user["id"], values.role, by=org["role"])
     account, item = org_account(org), user_item(user)
     return {
         "url": f"{V1}/orgs/{org['name']}/memberships/{item['login']}",

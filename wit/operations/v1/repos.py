@@ -69,7 +69,7 @@ async def get(call: Call, values: OfRepo) -> Repository:
 
 @router.mutation(
     "update",
-    access=Repo(Level.ADMIN),
+    access=Repo(Level.ADMIN, scope="repo:write"),
     errors=("invalid", "conflict", "forbidden", "unavailable"),
     limit="api",
     rest=route("PATCH", PLACE),
@@ -126,7 +126,7 @@ async def branches(call: Call, values: PagedRepo) -> Page[Branch]:
 
 @router.query(
     "collaborators",
-    access=Repo(Level.ADMIN),
+    access=Repo(Level.ADMIN, scope="repo:read"),
     limit="api",
     rest=route("GET", f"{PLACE}/collaborators"),
 )

@@ -22,7 +22,7 @@ from wit.errors import Forbidden, Unauthorized
 from wit.operations.call import Client
 from wit.web.cookies import SESSION, read
 from wit.web.middleware.credentials import Bearer, parse
-from wit.web.origins import TrustedOrigins, origin_of
+from wit.web.origins import TrustedOrigins
 from wit.web.streaming import Request
 
 MAX_USER_AGENT = 512
@@ -55,14 +55,14 @@ class Callers:
 
     def __init__(self, checker: Checker, config: Config) -> None:
         self._checker = checker
-        self._secure = config.public_url.startswith("https:")
-        self._cookie = f"{'__Secure-' if self._secure else ''}better-auth.{SESSION}"
-        self._trusted = TrustedOrigins(config)
-        self._cors = frozenset(config.server.cors_origins)
+        secure = config.public_url.startswith("https:")
+        self._cookie = f"{'__Secure-' if secure else ''}better-auth.{SESSION}"
+        self._origins = TrustedOrigins(config)
+        self._cors = frozenset(config.server.cors_origins) - {"*"}
 
     async def of(self, request: Request, *, acts: bool | None = None) -> Caller:
         """Who sent ``request``; ``acts``: whether it may change something (by default: all
-        methods but GET and HEAD).
+        methods but GET and HEAD), or opens something that stays, as a subscription or a WebSocket.
 
         Raises Forbidden for a suspended user, and for an act that is known by its cookie and
         comes from another site's page.
@@ -107,21 +107,12 @@ class Callers:
         if origin is None:
             if request.header(b"Sec-Fetch-Site") in (None, "same-origin", "none"):
                 return
-        elif origin in self._trusted or origin in self._cors or self._own(origin, request):
+        elif origin in self._cors or self._origins.ours(origin, request):
             return
         raise Forbidden(
             "this request comes from a page of another site; if that site is yours, "
             "add its origin to accounts.trusted_origins"
         )
-
-    def _own(self, origin: str, request: Request) -> bool:
-        """Whether a page came from the very address that it calls, which the configuration need
-        not know. Another site's name that was made to point here would be the page's own host,
-        and the browser has no cookie of ours for it."""
-        host = request.header(b"Host")
-        schemes = ("https",) if self._secure else ("http", "https")
-        own = {origin_of(f"{scheme}://{host}") for scheme in schemes} - {""}
-        return origin_of(origin) in own
 
 
 def client_of(request: Request) -> Client:

@@ -39,7 +39,7 @@ class Cors:
         """Header lines for the answer to ``request``; with configured origins every answer but
         those of the public API varies by Origin, so that a cache does not hand one origin's
         answer to another."""
-        if _is_public(path):
+        if is_public_api(path):
             return _OPEN_API
         if not self._origins:
             return b""
@@ -56,7 +56,7 @@ class Cors:
 
     def preflight(self, request: Headers, path: bytes = b"/") -> list[tuple[bytes, bytes]]:
         """Headers that a preflight's answer has besides those of every answer."""
-        if _is_public(path):
+        if is_public_api(path):
             return [(b"Access-Control-Max-Age", _MAX_AGE)]
         if _origin(request) not in self._origins and not self._any:
             return []
@@ -75,7 +75,8 @@ def is_preflight(method: bytes, request: Headers) -> bool:
     )
 
 
-def _is_public(path: bytes) -> bool:
+def is_public_api(path: bytes) -> bool:
+    """Whether a path belongs to the public REST API."""
     return path == PUBLIC_API or path.startswith(PUBLIC_API + b"/")
 
 

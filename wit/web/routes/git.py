@@ -179,7 +179,8 @@ class _Answer:
     async def write(self, data: bytes) -> None:
         if self.prefix:
             data, self.prefix = self.prefix + data, b""
-        self._watch.feed(data)
+        if not self._sized:
+            self._watch.feed(data)
         await self._request.sink().write(data)
 
     async def fail(self, error: Exception) -> None:

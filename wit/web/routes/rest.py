@@ -1,7 +1,9 @@
 """The REST door: every operation with a ``rest`` declaration, at its paths (contract, rest.md).
 
 The input is put together from the path and, for methods with a body, the JSON body, else the
-query; the path wins. The body is asked for only when the declaration lets the caller in.
+query; the path wins. What path and query say is text, and is read as the number, boolean or date
+that the input asks for; what the body says is taken as it is, but for dates, which JSON has no
+other form for. The body is asked for only when the declaration lets the caller in.
 Answers are plain JSON, dates as ISO text with milliseconds.
 """
 
@@ -12,23 +14,32 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from types import NoneType
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 import attrs
-from pydantic_core import from_json
 from twisted.internet.defer import CancelledError
 
 from wit.access.actor import ANONYMOUS, Actor
-from wit.errors import Conflict, Forbidden, Invalid, Unauthorized, UnsupportedMediaType
+from wit.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unauthorized,
+    UnsupportedMediaType,
+)
 from wit.operations.api import BadInput, invoke
 from wit.operations.call import Call
+from wit.operations.json_text import parse_json
 from wit.operations.registry import Kind, Operation, Page, Registry, Rest, Style
+from wit.operations.texts import list_fields, read_dates, read_texts
 from wit.streams import StreamClosed
 from wit.web.answers import JSON, json_bytes
 from wit.web.klein_door import CHALLENGE
 from wit.web.middleware.bodies import read_body
 from wit.web.middleware.caller import Callers
+from wit.web.middleware.cors import is_public_api
 from wit.web.routes.path_table import Found, PathTable
 from wit.web.streaming import Handler, Request
 
@@ -76,21 +87,21 @@ class RestDoor:
             for rest in operation.rest:
                 if operation.kind is Kind.SUBSCRIPTION:
                     raise TypeError(f"{operation.name}: a subscription has no REST routes")
-                fields = operation.input.model_fields if operation.input else {}
-                lists = {name for name, field in fields.items() if _takes_list(field.annotation)}
-                self._table.add(rest.method, rest.path, Route(operation, rest, frozenset(lists)))
+                lists = list_fields(operation.input) if operation.input else frozenset()
+                self._table.add(rest.method, rest.path, Route(operation, rest, lists))
 
     def route(self, request: Request) -> Handler | None:
         method = "GET" if request.method == b"HEAD" else request.method.decode("ascii")
         found = self._table.find(method, request.path)
         if found is None:
-            return None
+            return partial(self._serve, None, {}) if is_public_api(request.path) else None
         if isinstance(found, Found):
             return partial(self._serve, found.target, found.values)
         return partial(self._refuse_method, found.routes)
 
-    async def _serve(self, route: Route, values: dict[str, Any], request: Request) -> None:
-        public = route.rest.style is Style.V1
+    async def _serve(self, route: Route | None, values: dict[str, str], request: Request) -> None:
+        """``route`` None: there is nothing at this path of the public API."""
+        public = route is None or route.rest.style is Style.V1
         if public:
             request.setHeader(b"X-API-Version", b"v1")
         actor = ANONYMOUS
@@ -100,7 +111,9 @@ class RestDoor:
                 actor = caller.actor
             request.actor_name = actor.username
             if self._limit is not None:
-                await self._limit(request, self._core, route.limit, actor)
+                await self._limit(request, self._core, route.limit if route else "api", actor)
+            if route is None:
+                raise NotFound(V1_MESSAGES["not_found"])
             await self._call(route, values, Call(self._core, actor, caller.client), request)
         except (CancelledError, StreamClosed):
             raise
@@ -112,17 +125,18 @@ class RestDoor:
             self._refuse(route, actor, error, request)
 
     async def _call(
-        self, route: Route, values: dict[str, Any], call: Call, request: Request
+        self, route: Route, texts: dict[str, str], call: Call, request: Request
     ) -> None:
         operation = route.operation
+        values: dict[str, Any] = {}
         operation.access.admit(call.actor)
         if route.rest.has_body:
             given = parse_body(await read_body(request, operation.max_body), request)
         else:
             given = parse_query(request.query, route.lists)
-        if _has_nul(given):  # PostgreSQL has no such texts
-            raise Invalid("text must not have NUL characters")
-        values = {**given, **values}
+        if operation.input is not None:
+            read = read_dates if route.rest.has_body else read_texts
+            values = {**read(operation.input, given), **read_texts(operation.input, texts)}
         result = await invoke(operation, call, values)
         if isinstance(result, Page):
             base = f"{self._core.config.public_url}{request.path.decode('ascii')}"
@@ -131,7 +145,9 @@ class RestDoor:
             result = result.items
         answer(request, route, result)
 
-    def _refuse(self, route: Route, actor: Actor, error: Exception, request: Request) -> None:
+    def _refuse(
+        self, route: Route | None, actor: Actor, error: Exception, request: Request
+    ) -> None:
         """Answer ``error`` in the shape of /api/v1."""
         message, code = request.refuse(error)
         status = request.code
@@ -139,7 +155,7 @@ class RestDoor:
             "message": V1_MESSAGES.get(code, message),
             "documentation_url": self._documents,
         }
-        resource = route.operation.name.split(".")[-2]
+        resource = route.operation.name.split(".")[-2] if route else ""
         if isinstance(error, BadInput):
             status = 422
             body["message"] = "Validation Failed"
@@ -154,7 +170,7 @@ class RestDoor:
         elif isinstance(error, Conflict):
             status = 422
             body["errors"] = [{"resource": resource, "field": "", "code": "already_exists"}]
-        elif isinstance(error, Forbidden):
+        elif isinstance(error, Forbidden) and route is not None:
             scope = route.operation.access.scope
             if scope is not None and not actor.has_scope(scope):
                 body["required_scopes"] = [scope]
@@ -163,9 +179,11 @@ class RestDoor:
     async def _refuse_method(self, routes: dict[str, Route], request: Request) -> None:
         allowed = sorted({*routes, "HEAD"} if "GET" in routes else routes)
         request.setHeader(b"Allow", ", ".join(allowed).encode())
-        style = next(iter(routes.values())).rest.style
-        key = "message" if style is Style.V1 else "error"
-        request.answer(405, JSON, json_bytes({key: "Method not allowed"}))
+        body = {"error": "Method not allowed"}
+        if next(iter(routes.values())).rest.style is Style.V1:
+            request.setHeader(b"X-API-Version", b"v1")
+            body = {"message": body["error"], "documentation_url": self._documents}
+        request.answer(405, JSON, json_bytes(body))
 
 
 def parse_query(query: bytes, lists: frozenset[str]) -> dict[str, Any]:
@@ -181,6 +199,8 @@ def parse_query(query: bytes, lists: frozenset[str]) -> dict[str, Any]:
         raise Invalid(
             f"the query must be UTF-8 and have at most {MAX_QUERY_FIELDS} fields"
         ) from None
+    if any("\0" in text for pair in pairs for text in pair):  # PostgreSQL has no such texts
+        raise Invalid("text must not have NUL characters")
     values: dict[str, Any] = {}
     for name, value in pairs:
         if name in lists:
@@ -198,9 +218,9 @@ def parse_body(data: bytes, request: Request) -> dict[str, Any]:
     if kind != "application/json":
         raise UnsupportedMediaType("send the body as JSON, with Content-Type: application/json")
     try:
-        body = from_json(data, allow_inf_nan=False)
-    except ValueError as error:
-        raise Invalid(f"the body is not JSON: {error}") from None
+        body = parse_json(data.decode())
+    except UnicodeDecodeError:
+        raise Invalid("the body is not UTF-8") from None
     if not isinstance(body, dict):
         raise Invalid("the body must be a JSON object")
     return body
@@ -224,7 +244,7 @@ def page_links(
 ) -> str:
     """The Link header (RFC 8288) of a page; empty if it is the only one."""
     assert operation.input is not None
-    asked: Any = operation.input.model_validate(values)
+    asked: Any = operation.input.model_validate(values, strict=True)
     number, size = asked.page, asked.per_page
     kept = [
         pair
@@ -250,18 +270,3 @@ def _plain(value: Any) -> str:
         text = value.astimezone(UTC).isoformat(timespec="milliseconds")
         return text.replace("+00:00", "Z")
     raise TypeError(f"{type(value).__name__} has no form in JSON")
-
-
-def _has_nul(value: Any) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any(_has_nul(part) for item in value.items() for part in item)
-    return isinstance(value, list) and any(map(_has_nul, value))
-
-
-def _takes_list(annotation: Any) -> bool:
-    """Whether a field's type is a list, perhaps among others."""
-    if get_origin(annotation) is list:
-        return True
-    return any(_takes_list(part) for part in get_args(annotation))

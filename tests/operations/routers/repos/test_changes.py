@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from tests.operations.routers.repos.conftest import People
-from wit.db.tables import branch_protection_rules
+from wit.db.tables import branch_protection_rules, users
 from wit.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from wit.git.push_directory import find
 
@@ -31,7 +31,8 @@ def test_the_first_and_later_commits(people: People, object_format: str) -> None
     assert people.refs(repo) == {"refs/heads/main": shas[-1]}
     log = people.git(repo, "log", "--format=%H %an <%ae> %cn %s", "main").splitlines()
     assert [line.split()[0] for line in log] == shas[::-1]
-    assert log[-1].endswith(" Alice <alice@example.org> Alice change docs/a/deep.md")
+    address = f"{people.id('alice')}+alice@users.noreply.localhost"
+    assert log[-1].endswith(f" Alice <{address}> Alice change docs/a/deep.md")
     for path, content in contents.items():
         blob = people.git(repo, "rev-parse", f"main:{path}")
         assert int(people.git(repo, "cat-file", "-s", blob)) == len(content.encode())
@@ -39,6 +40,22 @@ def test_the_first_and_later_commits(people: People, object_format: str) -> None
     assert sorted(listed) == sorted(contents)
     people.git(repo, "fsck", "--strict", "--no-dangling")
     assert find(people.core.config.repos_dir) == []
+
+
+def test_whose_a_commit_is(people: People) -> None:
+    """An address that nobody has proved is neither written into commits nor looked up."""
+    repo = people.new("alice/x")
+    people.call("repos.updateFile", "alice", **edit("a", "1"))
+    proof = update(users).where(users.c.username == "alice").values(email_verified=True)
+    people.run(people.core.db.execute(proof))
+    people.call("repos.updateFile", "alice", **edit("a", "2"))
+    written = people.git(repo, "log", "--format=%ae", "main").splitlines()
+    assert written == ["alice@example.org", f"{people.id('alice')}+alice@users.noreply.localhost"]
+    log = people.call("repos.getCommits", "alice", **X, ref="main")
+    assert [commit["authorUsername"] for commit in log["commits"]] == ["alice", "alice"]
+    people.run(people.core.db.execute(proof.values(email_verified=False)))
+    log = people.call("repos.getCommits", "alice", **X, ref="main")
+    assert [commit["authorUsername"] for commit in log["commits"]] == [None, "alice"]
 
 
 def test_an_edit_is_a_push(people: People) -> None:

@@ -13,6 +13,7 @@ from tests.operations.routers.repos.conftest import People
 from wit.db.tables import invitations
 from wit.errors import Forbidden, Invalid, NotFound, Unauthorized
 from wit.operations.api import BadInput
+from wit.repositories.invitations import Invited
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,8 @@ def test_an_invitation_is_accepted_once(people: People) -> None:
     stored = people.run(people.core.db.fetch_all(select(invitations)))
     assert secret not in repr(stored)
     people.refused(Unauthorized, "collaborators.acceptInvitation", None, token=secret)
+    looked = people.run(people.core.invitations.look(secret))
+    assert looked == Invited("alice/x", "write", "alice")
     accepted = people.call("collaborators.acceptInvitation", "bob", token=secret)
     assert accepted == {"success": True, "repoId": repo}
     (shown,) = people.call("collaborators.list", "bob", repoId=repo)
@@ -151,6 +154,8 @@ def test_invitations_that_are_worth_nothing(people: People) -> None:
     for secret in (cancelled, replaced, declined, late, "x" * 40):
         people.refused(NotFound, "collaborators.acceptInvitation", "bob", token=secret)
         people.refused(NotFound, "collaborators.declineInvitation", "bob", token=secret)
+        with pytest.raises(NotFound):
+            people.run(people.core.invitations.look(secret))
     people.refused(NotFound, "repos.getById", "bob", id=repo)
 
 
