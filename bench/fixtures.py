@@ -55,7 +55,12 @@ def small() -> Path:
     return _made("small.git", SMALL_COMMITS, 100 * 1024)
 
 
-def _made(name: str, commits: int, size: int) -> Path:
+def wide() -> Path:
+    """A bare repository of 20 000 commits that change the 1 000 files of one directory."""
+    return _made("wide.git", LARGE_COMMITS, 2 * 1024 * 1024, folders=1)
+
+
+def _made(name: str, commits: int, size: int, folders: int = 97) -> Path:
     path = CACHE / name
     if (path / "complete").exists():
         return path
@@ -70,7 +75,7 @@ def _made(name: str, commits: int, size: int) -> Path:
         env=environment(),
     )
     assert importer.stdin is not None
-    for piece in _stream(commits, size):
+    for piece in _stream(commits, size, folders):
         importer.stdin.write(piece)
     importer.stdin.close()
     if importer.wait() != 0:
@@ -82,14 +87,14 @@ def _made(name: str, commits: int, size: int) -> Path:
     return path
 
 
-def _stream(commits: int, size: int) -> Iterator[bytes]:
+def _stream(commits: int, size: int, folders: int) -> Iterator[bytes]:
     """A fast-import stream: each commit rewrites one of many files; contents barely compress."""
     numbers = random.Random(20261122)
     share = size // commits
     for number in range(commits):
         raw = numbers.randbytes(max(64, int(share * numbers.uniform(0.2, 1.8))))
         text = base64.encodebytes(raw) if number % 3 else raw
-        folder, file = number % 97, (number * 7) % 1009
+        folder, file = number % folders, (number * 7) % 1009
         message = f"Change {number}\n\nRewrites one file among many.\n".encode()
         when = 1_600_000_000 + number * 600
         yield b"commit refs/heads/main\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -41,7 +43,13 @@ class Quarry:
         return [child for child in self.children() if child.pid not in reading]
 
     def fds(self) -> int:
-        return int(self.process.num_fds())
+        """Open descriptors, but those of SQLite's log, which each connection opens when it is used
+        for the first time."""
+        targets = []
+        for entry in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                targets.append(os.readlink(entry))
+        return sum(not target.endswith("-wal") for target in targets)
 
     def rss(self) -> int:
         """Resident memory in bytes."""
