@@ -247,6 +247,123 @@ class Ai:
 
 
 @attrs.frozen
+class Sandboxes:
+    """Isolated places to run code in. A key that begins with a provider's name is for that one."""
+
+    provider: str = ""
+    """Where sandboxes are made unless a repository says otherwise: local (this machine), docker,
+    e2b, daytona or a plug-in's name; none: nowhere. Empty: the first of local and docker that
+    is ready."""
+    repositories: bool = True
+    """Whether a repository has sandboxes whose owner has not switched them on or off."""
+    anyone: bool = False
+    """Whether every user, or administrators only, may make sandboxes of no repository."""
+    network: str = "none"
+    """What sandboxes reach: none, restricted (to allowed_hosts) or full."""
+    networks: tuple[str, ...] = ("none", "restricted")
+    """What repositories and users may choose instead. On this machine, full reaches whatever
+    this machine does."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Host names (or *.example.org; without a port: 80 and 443) that sandboxes with a restricted
+    network may reach."""
+    max_per_user: int = 5
+    """Sandboxes of one user, paused ones included."""
+    max_total: int = 100
+    """Sandboxes in all."""
+    memory_bytes: int = 2 * GIB
+    """Memory of a sandbox."""
+    cpus: float = 1.0
+    """Cores of a sandbox; 0.5 is half of one."""
+    processes: int = 256
+    """Processes and threads of a sandbox."""
+    disk_bytes: int = 1 * GIB
+    """Files of a sandbox."""
+    max_memory_bytes: int = 8 * GIB
+    """The most memory that may be asked for."""
+    max_cpus: float = 4.0
+    """The most cores that may be asked for."""
+    max_processes: int = 4096
+    """The most processes that may be asked for."""
+    max_disk_bytes: int = 10 * GIB
+    """The most disk that may be asked for."""
+    idle_seconds: int = 1800
+    """A sandbox that nobody uses is paused after this or, where that cannot be, destroyed."""
+    life_seconds: int = 3600
+    """After which a sandbox is paused or destroyed unless something runs in it."""
+    max_life_seconds: int = 86400
+    """The longest that may be asked for."""
+    keep_seconds: int = 7 * 86400
+    """How long a paused sandbox is kept."""
+    command_seconds: int = 3600
+    """The longest that a command may run, unless it is a terminal."""
+    audit_days: int = 90
+    """How long it is kept who ran what, after the sandbox is over."""
+    warm: int = 1
+    """Sandboxes that stand ready where making one is slow, for each such provider."""
+    warm_hosted: int = 0
+    """The same at hosted providers, which cost money all the time."""
+    options: tuple[str, ...] = ()
+    """Further settings of providers, plug-ins among them, as name.key=value."""
+    local_dir: str = ""
+    """Folder of the sandboxes on this machine; empty: DATA_DIR/sandboxes/local."""
+    local_disk: str = "auto"
+    """What they have their files on: image (a file system each, with an exact limit; root only),
+    folder (looked after every second), memory (lost when wit stops), or auto."""
+    local_first_id: int = 0
+    """The first of 65536 user ids that a daemon of root's gives to them; 0: wit chooses."""
+    docker_host: str = ""
+    """Engine: unix:///PATH or tcp://HOST:PORT; empty: the usual sockets of Docker and Podman."""
+    docker_tls_dir: str = ""
+    """Folder with ca.pem, cert.pem and key.pem for an engine on TCP."""
+    docker_image: str = "wit-sandbox:latest"
+    """Image of containers."""
+    docker_network: str = ""
+    """The engine's network for sandboxes with a full network; empty: they cannot be had."""
+    docker_pull: str = "never"
+    """missing: images that the engine does not have are fetched; never: they are an error."""
+    docker_runtime: str = ""
+    """The engine's runtime, such as runsc (gVisor); empty: its default."""
+    e2b_api_key: str = ""
+    """Key of E2B for everybody's sandboxes; without one repositories bring their own."""
+    e2b_domain: str = ""
+    """Domain of a self-hosted E2B."""
+    e2b_api_url: str = ""
+    """Address of its API, if it is not https://api.DOMAIN."""
+    e2b_template: str = ""
+    """Template; empty: E2B's default."""
+    daytona_api_key: str = ""
+    """Key of Daytona for everybody's sandboxes; without one repositories bring their own."""
+    daytona_api_url: str = ""
+    """Address of a self-hosted Daytona's API."""
+    daytona_target: str = ""
+    """Region."""
+
+
+@attrs.frozen
+class Terminals:
+    """Terminals in sandboxes."""
+
+    max_per_sandbox: int = 16
+    """Terminals of one sandbox at once."""
+    max_per_user: int = 32
+    """Terminals of one user at once."""
+    max_viewers_per_user: int = 64
+    """Viewers (WebSockets) of one user at once, or of one address without a sign-in."""
+    detached_seconds: float = 7200.0
+    """How long a terminal is kept after the last viewer has left it."""
+    idle_seconds: float = 14400.0
+    """A terminal with neither input nor output for so long is closed."""
+    max_seconds: float = 86400.0
+    """The longest life of a terminal."""
+    scrollback_bytes: int = 256 * KIB
+    """Output that is kept for whoever comes back."""
+    clipboard: bool = False
+    """Whether programs in a terminal may write to the clipboard of the person in front (OSC 52)."""
+    check_seconds: float = 15.0
+    """How often it is looked whether viewers still have the right to be there."""
+
+
+@attrs.frozen
 class Log:
     """Logging."""
 
@@ -278,6 +395,8 @@ class Config:
     limits: Limits = Limits()
     mail: Mail = Mail()
     ai: Ai = Ai()
+    sandboxes: Sandboxes = Sandboxes()
+    terminals: Terminals = Terminals()
     log: Log = Log()
     metrics: Metrics = Metrics()
 

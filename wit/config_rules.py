@@ -34,7 +34,9 @@ TYPES: dict[str, Any] = {
 }
 """``section.key`` -> its type: str, int, float, bool or tuple[str, ...]."""
 
-PATHS = frozenset({"repositories.dir", "ssh.host_keys"})
+PATHS = frozenset(
+    {"repositories.dir", "ssh.host_keys", "sandboxes.local_dir", "sandboxes.docker_tls_dir"}
+)
 """Keys whose values are paths, made absolute by the source they come from."""
 
 KEYS = frozenset(
@@ -45,6 +47,9 @@ KEYS = frozenset(
         "ai.anthropic_key",
         "ai.openrouter_key",
         "ai.openai_key",
+        "sandboxes.e2b_api_key",
+        "sandboxes.daytona_api_key",
+        "sandboxes.options",
     }
 )
 """Keys whose values are secrets from end to end: never shown at all."""
@@ -356,6 +361,29 @@ RULES: dict[str, Check] = {
     "mail.smtp": _smtp_url,
     "mail.sender": _sender,
     **{f"limits.{field.name}": _between(0, 10**6) for field in attrs.fields(config.Limits)},
+    "sandboxes.provider": _matching(r"([a-z][a-z0-9-]{0,31})?", "a provider's name, or none"),
+    "sandboxes.network": _one_of("none", "restricted", "full"),
+    "sandboxes.networks": _one_of("none", "restricted", "full"),
+    "sandboxes.allowed_hosts": _matching(
+        r"(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?",
+        "a host name, perhaps with a port, or *.example.org",
+    ),
+    "sandboxes.options": _matching(r"[a-z][a-z0-9-]*\.\w+=.*", "name.key=value"),
+    "sandboxes.cpus": _between(0.05, 1024),
+    "sandboxes.max_cpus": _between(0.05, 1024),
+    "sandboxes.memory_bytes": _between(2**24, 2**53),
+    "sandboxes.processes": _between(16, 10**6),
+    "sandboxes.disk_bytes": _between(2**20, 2**53),
+    "sandboxes.idle_seconds": _between(60, 10**9),
+    "sandboxes.life_seconds": _between(60, 10**9),
+    "sandboxes.keep_seconds": _between(60, 10**9),
+    "sandboxes.warm": _between(0, 100),
+    "sandboxes.warm_hosted": _between(0, 100),
+    "sandboxes.local_disk": _one_of("auto", "image", "folder", "memory"),
+    "sandboxes.local_first_id": _between(0, 2**32 - 2**17),
+    "sandboxes.docker_pull": _one_of("never", "missing"),
+    "sandboxes.e2b_api_url": _base_url,
+    "sandboxes.daytona_api_url": _base_url,
     "log.level": _one_of("debug", "info", "warn", "error", "critical"),
     "log.format": _one_of("text", "json"),
     "metrics.listen": _endpoint,

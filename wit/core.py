@@ -77,6 +77,8 @@ from wit.repositories.stars import make_stars, make_watches
 from wit.repositories.sync import Sync
 from wit.repositories.traffic import GitTraffic
 from wit.runtime import Runtime
+from wit.sandboxes.service import SandboxService
+from wit.sandboxes.terminals.terminals import Terminals
 
 
 class Core:
@@ -283,6 +285,22 @@ class Core:
             metrics=metrics,
             suspect=suspect,
         )
+        self.sandbox_service = SandboxService(
+            config,
+            db,
+            runtime,
+            metrics,
+            gate=self.gate,
+            secrets=self.secrets,
+            git=git,
+            governor=self.governor,
+            repos=self.repos,
+            refs=self.refs,
+            revisions=self.revisions,
+            objects=self.objects,
+        )
+        self.sandboxes = self.sandbox_service.sandboxes
+        self.terminals = Terminals(self.sandboxes, self.gate, db, runtime, config.terminals)
 
     async def open(self) -> None:
         """Make the folders, bring the tables up to date, connect.

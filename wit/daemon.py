@@ -7,6 +7,8 @@ The tree, in the order of its starts; stops go the other way round, each one awa
     git           (stop) the last processes end, their pushes are settled
     events        journal -> handlers
     jobs          the durable queue, housekeeping
+    sandboxes     providers, leases, what a crash left behind
+    terminals     their ends, and the rights of who looks at them
     doors         ssh and http: both stop accepting at once and finish their work side by side
     metrics       their own endpoint; the tick time
 """
@@ -51,9 +53,11 @@ from wit.web.routes.oauth.door import OAuthDoor
 from wit.web.routes.pages.door import PagesDoor
 from wit.web.routes.repos import add_routes
 from wit.web.routes.rest import RestDoor
+from wit.web.routes.terminal import TerminalPage
 from wit.web.service import HttpService
 from wit.web.site import WebSite
 from wit.web.ticks import Ticks
+from wit.websocket.door import TerminalDoor
 
 Reload = Callable[[], Config]
 """Reads the configuration again; raises ConfigError."""
@@ -102,19 +106,26 @@ class Daemon:
         app = Klein()
         add_routes(app, core.gate, core.credentials, core.sync.run)
         git_door = GitDoor(core.traffic, core.credentials, config, metrics)
+        # What sandboxes are served inside is git, and nothing else of the site.
+        core.sandbox_service.maker.git_door = WebSite(
+            [git_door.route], attrs.evolve(config.server, trusted_proxies=()), runtime, metrics
+        )
         api = wit_api()
         callers = Callers(core.credentials, config)
         self.trpc = TrpcDoor(api, core, callers, limited)
+        self.rest = RestDoor(api, core, callers, limited)
         self.site = WebSite(
             [
                 self.trpc.route,
                 git_door.route,
                 self.health.route(),
                 PagesDoor(core).route,
+                TerminalDoor(core, callers).route,
                 AuthDoor(config, core.identity, core.signer).route,
                 OAuthDoor(core).route,
-                RestDoor(api, core, callers, limited).route,
+                self.rest.route,
                 Documents(api, config.public_url, runtime).route(),
+                TerminalPage(core, callers).route,
                 KleinDoor(app).route,
             ],
             config.server,
@@ -128,7 +139,15 @@ class Daemon:
             grace_seconds=config.server.grace_seconds,
             on_stop=self._stopping,
         )
-        self.ssh = SshService(config, runtime, core.credentials, core.traffic, metrics)
+        self.ssh = SshService(
+            config,
+            runtime,
+            core.credentials,
+            core.traffic,
+            metrics,
+            sandboxes=core.sandboxes,
+            terminals=core.terminals,
+        )
         self.metrics = HttpService(
             make_metrics_site(metrics, runtime, self.health.problems),
             config.metrics.listen,
@@ -167,6 +186,8 @@ class Daemon:
                 ("git", Hooks(stop=self._let_git_end)),
                 ("events", core.events),
                 ("jobs", Together(core.jobs, core.housekeeping, core.scrubbing)),
+                ("sandboxes", core.sandbox_service),
+                ("terminals", core.terminals),
                 # HTTP last: when /readyz answers, SSH does too.
                 ("doors", Together(self.ssh, self.http)),
                 (
@@ -227,6 +248,7 @@ class Daemon:
     def _stopping(self) -> None:
         self.health.stopping = True
         self.trpc.finish_up()
+        self.rest.finish_up()
 
     async def greeting(self) -> str:
         """What is printed when all is up."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _TICKS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+_SANDBOX = (0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 _DATABASE = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0)
 
 
@@ -69,4 +70,20 @@ class Metrics:
         )
         self.degraded = Gauge(
             "wit_degraded", "1 while the named thing is wrong", ["reason"], registry=registry
+        )
+        self.sandbox_providers = Gauge(
+            "wit_sandbox_provider_ready",
+            "1 while the provider can make sandboxes",
+            ["provider"],
+            registry=registry,
+        )
+        self.sandboxes = Gauge(
+            "wit_sandboxes", "Sandboxes of all daemons by state", ["state"], registry=registry
+        )
+        self.sandbox_seconds = Histogram(
+            "wit_sandbox_seconds",
+            "Time until a new sandbox could be used, its checkout included",
+            ["provider"],
+            buckets=_SANDBOX,
+            registry=registry,
         )

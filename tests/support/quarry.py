@@ -38,9 +38,14 @@ class Quarry:
         return found
 
     def working(self) -> list[psutil.Process]:
-        """Its children but those that read objects, which wait a while for the next request."""
-        reading = {child.pid for child in self.gits("--batch-command")}
-        return [child for child in self.children() if child.pid not in reading]
+        """Its children but those that read objects, which wait a while for the next request, and
+        the keeper of sandboxes with all that is in them."""
+        waiting = {child.pid for child in self.gits("--batch-command")}
+        for child in self.children():
+            with suppress(psutil.Error):
+                if any(word.endswith("/local/keeper/__main__.py") for word in child.cmdline()):
+                    waiting |= {child.pid, *(inside.pid for inside in child.children(True))}
+        return [child for child in self.children() if child.pid not in waiting]
 
     def fds(self) -> int:
         """Open descriptors, but those of SQLite's log, which each connection opens when it is used

@@ -15,9 +15,11 @@ TokenScope = Literal[
     "user:write",
     "packages:read",
     "packages:write",
+    "sandbox",
 ]
 TOKEN_SCOPES: tuple[TokenScope, ...] = get_args(TokenScope)
-"""Scopes of personal access tokens (contract, auth.md). None implies another of these."""
+"""Scopes of personal access tokens (contract, auth.md), and our own for sandboxes. None implies
+another of these."""
 
 OAuthScope = Literal[
     "user:read",
@@ -35,9 +37,10 @@ OAuthScope = Literal[
     "pull:write",
     "webhook:read",
     "webhook:write",
+    "sandbox",
 ]
 OAUTH_SCOPES: tuple[OAuthScope, ...] = get_args(OAuthScope)
-"""Scopes that an OAuth app can be granted (contract, auth.md)."""
+"""Scopes that an OAuth app can be granted (contract, auth.md), and our own for sandboxes."""
 
 SCOPES = frozenset((*TOKEN_SCOPES, *OAUTH_SCOPES))
 """Everything that a procedure may ask for."""
@@ -87,6 +90,7 @@ class Origin(enum.Enum):
     OAUTH = "oauth"
     SESSION = "session"
     SSH_KEY = "ssh-key"
+    SANDBOX = "sandbox"
     CLI = "cli"
 
 
@@ -106,6 +110,8 @@ class Actor:
     scopes: frozenset[str] | None = None
     credential_id: str | None = None
     is_superadmin: bool = False
+    only_repo_id: str | None = None
+    """The one repository that the credential is good for; None: all that the user may use."""
 
     @property
     def anonymous(self) -> bool:

@@ -194,6 +194,8 @@ class Gate:
         if not 1 <= limit <= MAX_PAGE:
             raise Invalid(f"a page has 1 to {MAX_PAGE} repositories")
         after_owner, after_name = _parse_cursor(cursor)
+        if actor.only_repo_id is not None:
+            return Page([], None)
         if actor.origin is Origin.CLI:
             sight = "all"
         else:
@@ -215,7 +217,9 @@ class Gate:
 
 
 def _granted(actor: Actor, found: Row) -> Level:
-    """What the person has, whatever the credential."""
+    """What the person has, whatever the credential; with one for another repository, nothing."""
+    if actor.only_repo_id not in (None, found["id"]):
+        return Level.NONE
     level = Level.NONE if found["is_private"] else Level.READ
     if actor.origin is Origin.CLI or (
         actor.user_id is not None and found["owner_id"] == actor.user_id

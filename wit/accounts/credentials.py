@@ -6,6 +6,7 @@ import re
 from typing import Literal
 from urllib.parse import unquote
 
+import attrs
 from sqlalchemy import and_, bindparam, or_, select, update
 
 from wit.access.actor import Actor, Origin, oauth_scopes, token_scopes
@@ -21,6 +22,7 @@ from wit.errors import Forbidden, Unauthorized
 from wit.oauth.formats import is_access_token
 from wit.oauth.tokens import OAuthTokens
 from wit.runtime import Runtime
+from wit.sandboxes.tokens import SandboxTokens, is_sandbox_token
 
 ANY_NAME = frozenset({"", "x-access-token", "x-oauth-basic", "oauth2", "git", "token"})
 """User names that clients send by convention when the password is a token."""
@@ -93,10 +95,12 @@ class Credentials:
         self._keys = keys
         self._signer = signer
         self._oauth = oauth
+        self._sandboxes = SandboxTokens(db, runtime)
         self._throttle = Throttle(runtime, failures_per_minute)
 
     async def basic(self, username: str, password: str, address: str) -> Actor:
-        """HTTP Basic (RFC 7617): a token as the password or as the user name, or a password.
+        """HTTP Basic (RFC 7617): a token as the password or as the user name, or a password; from
+        within a sandbox, the sandbox's token, which is good for git and nowhere else.
 
         Raises Unauthorized; Forbidden for a suspended user; RateLimited after too many wrong
         passwords from ``address`` or for ``username``. Tokens are never limited: nobody guesses
@@ -110,6 +114,8 @@ class Credentials:
             return await self._oauth_token(password, username)
         if is_access_token(username) and password in ("", "x-oauth-basic"):
             return await self._oauth_token(username, "")
+        if is_sandbox_token(password):
+            return await self._sandbox_token(password, username)
         return await self._password(username, password, address)
 
     async def bearer(self, token: str) -> Actor:
@@ -184,6 +190,21 @@ class Credentials:
             scopes=oauth_scopes(frozenset(row["scopes"])),
             credential_id=row["id"],
         )
+
+    async def _sandbox_token(self, secret: str, username: str) -> Actor:
+        """The sandbox's user, for one repository, and never with an administrator's power."""
+        row = await self._sandboxes.verify(secret)
+        if row is None:
+            raise Unauthorized("this token is wrong, or its sandbox is paused or over")
+        await self._check_name(username, row)
+        actor = _actor(
+            row,
+            row["user_id"],
+            Origin.SANDBOX,
+            scopes=frozenset({"repo:read", "repo:write"} if row["can_write"] else {"repo:read"}),
+            credential_id=row["id"],
+        )
+        return attrs.evolve(actor, only_repo_id=row["repo_id"])
 
     async def _check_name(self, username: str, token: Row) -> None:
         """A token goes with any name but another user's. Raises Unauthorized."""

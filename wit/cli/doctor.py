@@ -21,6 +21,7 @@ from wit.backup.archive import check_stop
 from wit.backup.thread import stoppable
 from wit.backup.verify import fsck_problems, misfits, quick_problems, stale_locks
 from wit.cli.doctor_ports import ports
+from wit.cli.doctor_sandboxes import sandboxes
 from wit.cli.findings import Finding, fail, ok, warn
 from wit.cli.session import Session
 from wit.config import GIB, MIB, Config
@@ -54,6 +55,8 @@ async def doctor(session: Session, arguments: Namespace) -> int:
 
     check = Examination(session.config, session.runtime.now, arguments.full, session.progress)
     for finding in await stoppable(session.runtime, check.run):
+        report(finding)
+    for finding in await sandboxes(session.config, session.runtime):
         report(finding)
     session.note(f"{counts['ok']} fine, {counts['warn']} to look at, {counts['fail']} failed")
     return 1 if counts["fail"] else 0

@@ -28,6 +28,7 @@ DESCRIPTIONS = {
     "pull:write": "Write, review and merge pull requests",
     "webhook:read": "Read the webhooks of your repositories",
     "webhook:write": "Manage the webhooks of your repositories",
+    "sandbox": "Run programs in sandboxes of your repositories, with their secrets",
 }
 assert tuple(DESCRIPTIONS) == OAUTH_SCOPES
 

@@ -125,6 +125,7 @@ class GitTraffic:
         In one's own namespace and with the scope, only what is missing is not found.
         """
         own = actor.user_id is not None and name.owner.lower() == actor.username.lower()
+        own = own and actor.only_repo_id is None
         return self._config.push_to_create and own and actor.has_scope(Level.WRITE.scope)
 
     async def create(self, actor: Actor, name: RepoName) -> tuple[Row, str | None]:

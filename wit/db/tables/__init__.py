@@ -43,6 +43,15 @@ from wit.db.tables.owners import (
     teams,
 )
 from wit.db.tables.repositories import branch_protection_rules, collaborators, repositories
+from wit.db.tables.sandboxes import (
+    repo_sandbox_config,
+    repo_sandbox_keys,
+    repo_sandbox_variables,
+    sandbox_commands,
+    sandbox_sessions,
+    sandbox_tokens,
+    sandboxes,
+)
 from wit.db.tables.social import activities, invitations, stars, watches
 
 __all__ = [
@@ -70,7 +79,14 @@ __all__ = [
     "pushes",
     "rate_limits",
     "repo_ai_keys",
+    "repo_sandbox_config",
+    "repo_sandbox_keys",
+    "repo_sandbox_variables",
     "repositories",
+    "sandbox_commands",
+    "sandbox_sessions",
+    "sandbox_tokens",
+    "sandboxes",
     "sessions",
     "signing_keys",
     "ssh_keys",
