@@ -1,0 +1,1 @@
+"""Sandboxes in containers of a Docker or Podman engine, by its HTTP interface (Engine API)."""
