@@ -21,6 +21,7 @@ from bench.clones import clone_http_cached, clone_http_first, clone_ssh, eight_c
 from bench.measure import Result
 from bench.peers import HttpBackend, OpenSsh
 from bench.side_by_side import Bench
+from bench.terminals import terminals
 from bench.wit_daemon import Wit
 
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
@@ -37,6 +38,7 @@ LINES: list[tuple[str, Callable[[Bench], list[Result]]]] = [
     ("push-large", push_large),
     ("memory", memory),
     ("api", api),
+    ("terminals", terminals),
 ]
 
 

@@ -258,9 +258,10 @@ class Channel(Protocol):
             if not self._holds:
                 self.transport.resumeProducing()
 
-    def upgrade(self, successor: Upgraded) -> None:
-        """Hand the connection over to another protocol, for good, with what has come behind the
-        request (RFC 9110, section 7.8). It counts as one of the site's, and is told to end."""
+    def upgrade(self, successor: Upgraded, opening: bytes) -> None:
+        """Hand the connection over to another protocol, for good (RFC 9110, section 7.8): it
+        reads ``opening``, and then what has come behind the request. The connection still counts
+        as one of the site's."""
         self._state = State.UPGRADED
         self._request = None
         self._holds.clear()
@@ -271,8 +272,8 @@ class Channel(Protocol):
         self.transport.unregisterProducer()
         successor.makeConnection(self.transport)
         self.transport.resumeProducing()
-        if rest:
-            successor.dataReceived(rest)
+        for data in filter(None, (opening, rest)):
+            successor.dataReceived(data)
 
     # ending
 

@@ -166,14 +166,14 @@ class Request(server.Request):
             self._sink = ConsumerSink(self)
         return self._sink
 
-    def upgrade(self, successor: Upgraded) -> None:
-        """Have another protocol answer, and keep the connection for good. Nothing may have been
-        written; this request is over then."""
+    def upgrade(self, successor: Upgraded, opening: bytes) -> None:
+        """Have another protocol answer, to which ``opening`` stands for this request, and keep
+        the connection for good. Nothing may have been written; this request is over then."""
         assert self.channel is not None and not self.startedWriting
         self.setResponseCode(101, RESPONSES[101])
         self.finished = 1
         self._log_once()
-        self.channel.upgrade(successor)
+        self.channel.upgrade(successor, opening)
 
     def refuse(self, error: Exception) -> tuple[str, str]:
         """Set status and headers for ``error``; the sentence for the client, and the code.
