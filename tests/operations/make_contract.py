@@ -30,6 +30,7 @@ ROUTERS = (
     "admin",
     "userAiKeys",
     "repoAiKeys",
+    "sandbox",
 )
 
 TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[A-Za-z_][A-Za-z0-9_]*|\d+|\[\]|[{}()<>:;?|&,=]|=>|\S)')

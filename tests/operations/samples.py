@@ -16,7 +16,7 @@ BY_FORMAT = {
     "date": "2024-05-06",
 }
 
-BY_PATTERN = ("main", "a1", "d73a4a", "a" * 40, "https://example.org/page")
+BY_PATTERN = ("main", "a1", "d73a4a", "a" * 32, "a" * 40, "https://example.org/page")
 """Texts of which one fits each pattern that is in use."""
 
 

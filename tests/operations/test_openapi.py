@@ -82,8 +82,25 @@ def test_everything_is_in_it() -> None:
         if operation.trpc:
             (method,) = paths[f"/trpc/{operation.name}"]
             assert method == ("post" if operation.kind.value == "mutation" else "get")
-    count = sum(len(operation.rest) + operation.trpc for operation in API)
-    assert sum(map(len, paths.values())) == count
+    routes = {(rest.method, rest.path) for operation in API for rest in operation.rest}
+    calls = sum(operation.trpc for operation in API)
+    assert sum(map(len, paths.values())) == len(routes) + calls
+
+
+def test_a_path_that_answers_json_and_events() -> None:
+    described = document(API, BASE)["paths"]["/api/v1/sandboxes/{sandboxId}/exec"]["post"]
+    assert described["operationId"] == "sandboxes.exec"
+    content = described["responses"]["200"]["content"]
+    assert content["application/json"] == {"schema": {"$ref": "#/components/schemas/ExecResult"}}
+    assert "Server-Sent Events" in content["text/event-stream"]["schema"]["description"]
+
+
+def test_streams_of_bytes() -> None:
+    methods = document(API, BASE)["paths"]["/api/v1/sandboxes/{sandboxId}/archive"]
+    schema = {"schema": {"type": "string", "format": "binary"}}
+    assert methods["get"]["responses"]["200"]["content"] == {"application/x-tar": schema}
+    assert methods["put"]["requestBody"]["content"] == {"application/x-tar": schema}
+    assert [one["name"] for one in methods["put"]["parameters"]] == ["sandboxId", "path"]
 
 
 def test_parameters(made: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from wit.access.actor import Level
 from wit.operations.access import Public, Repo
 from wit.operations.api import ALIASES, wit_api
 from wit.operations.call import Call
-from wit.operations.registry import Input, Kind, Page, Registry, Rest, Router, load
+from wit.operations.registry import EVENTS, Input, Kind, Page, Registry, Rest, Router, load
 
 API = wit_api()
 
@@ -148,6 +148,28 @@ def test_no_route_is_taken_twice() -> None:
     second.query("one", access=Public(), rest=Rest("GET", "/api/{b}"))(plain)
     with pytest.raises(TypeError, match=r"second\.one: GET /api/\{b\} is taken"):
         Registry([first, second])
+
+
+def test_json_and_events_may_share_a_path() -> None:
+    things = Router("things")
+    things.mutation("do", access=Public(), rest=Rest("POST", "/api/do"))(plain)
+    events = Rest("POST", "/api/do", gives=EVENTS)
+    things.subscription("follow", access=Public(), rest=events)(stream)
+    assert len(Registry([things])) == 2
+    for kind, route in (("subscription", Rest("POST", "/api/x")), ("mutation", events)):
+        bad = Router("bad")
+        getattr(bad, kind)("one", access=Public(), rest=route)(
+            stream if kind == "subscription" else plain
+        )
+        with pytest.raises(TypeError, match=r"bad\.one"):
+            Registry([bad])
+
+
+def test_streams_of_bytes_are_for_rest_alone() -> None:
+    for route in (Rest("PUT", "/a", takes="image/png"), Rest("GET", "/a", gives="image/png")):
+        with pytest.raises(TypeError, match=r"things\.one"):
+            Router("things").query("one", access=Public(), rest=route)(plain)
+        Router("things", trpc=False).query("one", access=Public(), rest=route)(plain)
 
 
 def test_aliases_are_names_of_routers() -> None:

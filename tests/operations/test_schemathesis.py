@@ -26,6 +26,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from schemathesis.transport.serialization import serialize_binary
 from twisted.internet import reactor
 
 from tests.support.daemon import PASSWORD, Daemon, commit, git
@@ -46,11 +47,15 @@ CHECKS = [
 FITTING = 2
 """Calls of each operation whose input fits; of a REST route one more that does not."""
 
-LAST = ("delete", "remove", "transfer", "suspend", "role", "rename", "update", "leave", "logout")
+LAST = (
+    "delete", "remove", "transfer", "suspend", "role", "rename", "update", "leave", "logout",
+    "destroy", "setenabled",
+)  # fmt: skip
 """Parts of the names of calls that take things away; the others come first."""
 
 REPO, ORG, TEAM, BOB = (f"{number}0000000-0000-4000-8000-000000000000" for number in range(1, 5))
 SHA = "5" * 40
+SANDBOX = "6" * 32
 """These stand for the ids of what is on a daemon."""
 
 KNOWN = {
@@ -66,8 +71,14 @@ KNOWN = {
     "ref": ["HEAD", "main", SHA],
     "path": ["", "README.md", "dir", "dir/code.py"],
     "branch": ["main"],
+    "sandboxId": [SANDBOX],
 }
 """By field name: values that mean something."""
+
+
+@schemathesis.serializer("application/x-tar")
+def as_bytes(context: Any, value: Any) -> bytes:
+    return serialize_binary(value)
 
 
 @attrs.frozen
@@ -199,7 +210,12 @@ def _furnish(daemon: Daemon, session: requests.Session, folder: Path) -> dict[st
     commit(work, "README.md", "# thing\n")
     sha = commit(work, "dir/code.py", "print(1)\n")
     git("push", "-q", daemon.url("alice/thing", "alice", PASSWORD), "HEAD:main", cwd=work)
-    return {REPO: repo["id"], ORG: org["id"], TEAM: team["id"], BOB: bob["id"], SHA: sha}
+    made = session.post(daemon.url("api/v1/repos/alice/thing/sandboxes"), json={})
+    sandbox = made.json()["id"] if made.ok else "0" * 32  # where this machine can have none
+    return {
+        REPO: repo["id"], ORG: org["id"], TEAM: team["id"], BOB: bob["id"], SHA: sha,
+        SANDBOX: sandbox,
+    }  # fmt: skip
 
 
 def test_no_call_breaks_the_server_or_answers_what_is_not_documented(

@@ -19,7 +19,7 @@ from tests.support.daemon import BIN
 from wit.operations.access import Public
 from wit.operations.api import ALIASES, wit_api
 from wit.operations.call import Call
-from wit.operations.registry import Input, Registry, Router
+from wit.operations.registry import Input, Kind, Registry, Router
 from wit.operations.tracked import Tracked
 from wit.operations.typescript import declaration
 
@@ -225,12 +225,13 @@ expectType<Date>()(null! as Outputs['things']['list'][number]['madeAt'], true);
     )
 
 
+CALLED = {Kind.QUERY: "query", Kind.MUTATION: "mutate", Kind.SUBSCRIPTION: "subscribe"}
+
+
 def test_a_client_of_the_api(tmp_path: Path) -> None:
     api = wit_api()
     calls = "".join(
-        f"wit.{operation.name}.{'mutate' if operation.kind.value == 'mutation' else 'query'};\n"
-        for operation in api
-        if operation.trpc
+        f"wit.{operation.name}.{CALLED[operation.kind]};\n" for operation in api if operation.trpc
     )
     aliases = "".join(
         f"expectType<typeof wit.{router}>()(wit.{alias}, true);\n"

@@ -103,11 +103,11 @@ def post(port: int, path: str, value: Any, /, **headers: str) -> Reply:
     return ask(port, "POST", path, json.dumps({"json": value}), **headers)
 
 
-def run_client(site: Online | str, scenario: str, token: str = "") -> Any:
+def run_client(site: Online | str, scenario: str, token: str = "", *more: str) -> Any:
     """What the real @trpc/client saw."""
     url = site if isinstance(site, str) else site.url
     done = subprocess.run(
-        ["node", str(NODE / "trpc_client.mjs"), url, token, scenario],
+        ["node", str(NODE / "trpc_client.mjs"), url, token, scenario, *more],
         capture_output=True,
         text=True,
         timeout=60,

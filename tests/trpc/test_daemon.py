@@ -12,6 +12,7 @@ import pytest
 from tests.support.daemon import PASSWORD
 from tests.support.site import Site
 from tests.support.wire import Http
+from wit.access.actor import TOKEN_SCOPES
 from wit.accounts.sessions import Device
 from wit.core import Core
 
@@ -39,7 +40,7 @@ def test_tokens_by_the_real_client(site: Site, token: str) -> None:
     shown = dict(tokens[-1][1])
     assert shown["createdAt"][0] == shown["expiresAt"][0] == "Date"
     assert shown["name"] == ["plain", "trpc"] and "token" not in shown
-    assert len(scopes["ok"][1]) == 7
+    assert len(scopes["ok"][1]) == len(TOKEN_SCOPES)
     issues = json.loads(odd["error"]["message"])
     assert issues == [
         {"validation": "uuid", "code": "invalid_string", "message": "Invalid uuid", "path": ["id"]}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
 from wit.access.actor import Actor
 from wit.db.port import Row
+from wit.streams import ByteSource
 
 if TYPE_CHECKING:
     from wit.core import Core
+
+Granted = TypeVar("Granted")
 
 
 @attrs.frozen
@@ -36,6 +39,7 @@ class Call:
     _repo: Row | None = None
     _org: Row | None = None
     _team: Row | None = None
+    _body: ByteSource | None = None
 
     @property
     def user_id(self) -> str:
@@ -77,8 +81,19 @@ class Call:
     def team(self, row: Row) -> None:
         self._team = row
 
+    @property
+    def body(self) -> ByteSource:
+        """The request's body, of at most the declaration's ``max_body`` bytes, for a route that
+        takes something else than JSON. Raises what :func:`wit.web.middleware.bodies.read_body`
+        raises."""
+        return _granted(self._body, "a body")
 
-def _granted(row: Row | None, what: str) -> Row:
-    if row is None:
+    @body.setter
+    def body(self, source: ByteSource) -> None:
+        self._body = source
+
+
+def _granted(found: Granted | None, what: str) -> Granted:
+    if found is None:
         raise RuntimeError(f"this procedure's declaration does not ask for {what}")
-    return row
+    return found

@@ -20,11 +20,24 @@ from wit.operations.openapi_parts import (
     TRPC_ERROR,
     V1_ERROR,
 )
-from wit.operations.registry import Kind, Operation, Page, Registry, Rest, Style
+from wit.operations.registry import (
+    EVENTS,
+    JSON,
+    Kind,
+    Operation,
+    Page,
+    Registry,
+    Rest,
+    Style,
+)
 from wit.operations.schemas import REFERENCE, Schema, Schemas, make_schemas
 
 ALWAYS = ("unauthorized", "forbidden", "rate_limited", "unavailable")
 """A wrong credential, a suspended user, too many calls, a lost database: whatever is called."""
+
+_EVENTS: Schema = {
+    "description": "Server-Sent Events (HTML standard, section 9.2); the data of each is JSON."
+}
 
 DESCRIPTION = """\
 Everything that wit offers to programs. Each procedure is served by tRPC (`/trpc/NAME`, with
@@ -43,7 +56,11 @@ def document(registry: Registry, base: str) -> Schema:
         for number, rest in enumerate(operation.rest):
             name = operation.name if number == 0 else f"{operation.name}.{number + 1}"
             described = {"operationId": name, **_rest(operation, rest, schemas)}
-            paths.setdefault(rest.path, {})[rest.method.lower()] = described
+            methods = paths.setdefault(rest.path, {})
+            if (shared := methods.get(rest.method.lower())) is not None:
+                events, described = sorted((shared, described), key=_gives_json)
+                _success_of(described)["content"].update(_success_of(events)["content"])
+            methods[rest.method.lower()] = described
         if operation.trpc:
             method = "post" if operation.kind is Kind.MUTATION else "get"
             described = {"operationId": f"trpc.{operation.name}", **_trpc(operation, schemas)}
@@ -87,13 +104,16 @@ def _rest(operation: Operation, rest: Rest, schemas: Schemas) -> Schema:
     others = {name: field for name, field in fields.items() if name not in in_path}
     has_body = rest.has_body
     described = _described(operation)
-    if has_body and others:
+    if rest.takes != JSON:
+        schema = {"type": "string", "format": "binary"}
+        described["requestBody"] = {"required": True, "content": {rest.takes: {"schema": schema}}}
+    elif has_body and others:
         needed = [name for name in others if name in required]
         described["requestBody"] = {
             "required": bool(needed),
             "content": {"application/json": {"schema": _object(others, needed)}},
         }
-    elif not has_body:
+    if not rest.has_json_body:
         parameters += [
             {"name": name, "in": "query", "required": name in required, "schema": _plain(field)}
             for name, field in others.items()
@@ -115,8 +135,8 @@ def _rest(operation: Operation, rest: Rest, schemas: Schemas) -> Schema:
 def _success(operation: Operation, rest: Rest, schemas: Schemas) -> Schema:
     response: Schema = {"description": "Done."}
     if rest.status != 204 and operation.output not in (None, type(None)):
-        schema = schemas.outputs[operation.name]
-        response["content"] = {"application/json": {"schema": schema}}
+        schema = _EVENTS if rest.gives == EVENTS else schemas.outputs[operation.name]
+        response["content"] = {rest.gives: {"schema": schema}}
     if getattr(operation.output, "__origin__", None) is Page:
         response["headers"] = {
             "Link": {
@@ -125,6 +145,14 @@ def _success(operation: Operation, rest: Rest, schemas: Schemas) -> Schema:
             }
         }
     return response
+
+
+def _success_of(described: Schema) -> Schema:
+    return next(answer for status, answer in described["responses"].items() if status < "300")
+
+
+def _gives_json(described: Schema) -> bool:
+    return JSON in _success_of(described)["content"]
 
 
 def _trpc(operation: Operation, schemas: Schemas) -> Schema:
@@ -153,7 +181,7 @@ def _trpc(operation: Operation, schemas: Schemas) -> Schema:
         ]
     output = schemas.outputs[operation.name]
     if operation.kind is Kind.SUBSCRIPTION:
-        given = {"text/event-stream": {"schema": {"type": "string"}}}
+        given = {EVENTS: {"schema": _EVENTS}}
     else:
         data = _object({"json": output, "meta": {"$ref": REFERENCE + "SuperjsonMeta"}}, ["json"])
         result = _object({"data": data}, ["data"])

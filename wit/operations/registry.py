@@ -26,13 +26,18 @@ import inspect
 import pkgutil
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import attrs
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, GetPydanticSchema, TypeAdapter, WithJsonSchema
+from pydantic_core.core_schema import any_schema
 
 from wit.errors import ANSWERS
 from wit.operations.access import Access
+from wit.streams import ByteSource
+
+JSON = "application/json"
+EVENTS = "text/event-stream"
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9]*")
 
@@ -66,16 +71,27 @@ class Rest:
 
     Names in braces are input fields; the others come from the JSON body of methods that have
     one, else from the query. ``status`` is that of success; with 204 there is no body.
+
+    A body that is no JSON is streamed: what ``takes`` names is ``call.body``, and then the other
+    fields are in the query; for what ``gives`` names the procedure returns :data:`Raw`. The routes
+    of a subscription give EVENTS, and may have a path together with a procedure that answers JSON:
+    the client's Accept says which is meant.
     """
 
     method: str
     path: str
     status: int = 200
     style: Style = Style.API
+    takes: str = JSON
+    gives: str = JSON
 
     @property
     def has_body(self) -> bool:
         return self.method in ("POST", "PUT", "PATCH")
+
+    @property
+    def has_json_body(self) -> bool:
+        return self.has_body and self.takes == JSON
 
 
 @attrs.frozen
@@ -89,6 +105,14 @@ class Page(Generic[Item]):
 
 
 Procedure = Callable[..., Awaitable[Any]] | Callable[..., AsyncIterator[Any]]
+
+
+Raw = Annotated[
+    ByteSource,
+    GetPydanticSchema(lambda source, handler: any_schema()),
+    WithJsonSchema({"type": "string", "format": "binary"}),
+]
+"""What a route returns that gives something else than JSON."""
 
 
 @attrs.frozen(eq=False)
@@ -150,6 +174,10 @@ class Router:
         full = f"{self.name}.{name}"
         if not _NAME.fullmatch(name):
             raise TypeError(f"{full!r} is not the name of a procedure")
+        routes = rest if isinstance(rest, tuple) else (rest,)
+        streams = [one for one in routes if one.takes != JSON or one.gives not in (JSON, EVENTS)]
+        if streams and self._trpc:
+            raise TypeError(f"{full}: tRPC has no streams of bytes; declare it with trpc=False")
         if unknown := set(errors) - ANSWERS.keys():
             raise TypeError(f"{full}: unknown error codes {sorted(unknown)}")
 
@@ -166,7 +194,7 @@ class Router:
                     input_optional=optional,
                     output=output,
                     errors=errors,
-                    rest=rest if isinstance(rest, tuple) else (rest,),
+                    rest=routes,
                     trpc=self._trpc,
                     limit=limit,
                     summary=summary,
@@ -212,13 +240,16 @@ class Registry:
         """``aliases``: other names of whole routers. Raises TypeError if two things collide."""
         self._operations: dict[str, Operation] = {}
         self.aliases = dict(aliases)
-        routes: set[tuple[str, str]] = set()
+        routes: set[tuple[str, str, bool]] = set()
         for operation in (op for router in routers for op in router.operations):
             if operation.name in self._operations:
                 raise TypeError(f"{operation.name} is declared twice")
             self._operations[operation.name] = operation
             for rest in operation.rest:
-                key = (rest.method, re.sub(r"\{[^}]*\}", "{}", rest.path))
+                if (rest.gives == EVENTS) is not (operation.kind is Kind.SUBSCRIPTION):
+                    raise TypeError(f"{operation.name}: a subscription's routes give events")
+                path = re.sub(r"\{[^}]*\}", "{}", rest.path)
+                key = (rest.method, path, rest.gives == EVENTS)
                 if key in routes:
                     raise TypeError(f"{operation.name}: {rest.method} {rest.path} is taken")
                 routes.add(key)

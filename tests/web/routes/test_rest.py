@@ -6,7 +6,7 @@ import gzip
 import json
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.message import Message
 from types import SimpleNamespace
@@ -214,7 +214,7 @@ def door(run: Any, runtime: Runtime) -> Iterator[Door]:
         if request.header(b"X-Caller") == "greedy":
             raise RateLimited("too many requests", 9)
 
-    core: Any = SimpleNamespace(config=SimpleNamespace(public_url=BASE))
+    core: Any = SimpleNamespace(config=SimpleNamespace(public_url=BASE), runtime=runtime)
     rest = RestDoor(Registry([router, v1]), core, cast(Any, Callers()), limit)
     with online(run, runtime, [rest.route]) as site:
         yield Door(site, limits)
@@ -484,18 +484,3 @@ def test_the_links_of_a_page(door: Door) -> None:
 
 def test_a_page_is_a_list(door: Door) -> None:
     assert door("GET", "/api/v1/things/anna").json == [1, 2]
-
-
-# declarations
-
-
-def test_a_subscription_has_no_rest_routes() -> None:
-    bad = Router("bad")
-
-    @bad.subscription("follow", access=Public(), rest=Rest("GET", "/api/follow"))
-    async def follow(call: Call) -> AsyncIterator[int]:
-        yield 1
-
-    core: Any = SimpleNamespace(config=SimpleNamespace(public_url=BASE))
-    with pytest.raises(TypeError, match=r"bad\.follow"):
-        RestDoor(Registry([bad]), core, cast(Any, Callers()))

@@ -25,6 +25,7 @@ DESCRIPTIONS = {
     "user:write": "Change your profile, keys and settings",
     "packages:read": "Download private packages",
     "packages:write": "Publish packages",
+    "sandbox": "Run programs in sandboxes of repositories, with their secrets",
 }
 assert tuple(DESCRIPTIONS) == TOKEN_SCOPES
 

@@ -97,7 +97,12 @@ async def read_body(request: Request, limit: int) -> bytes:
     unpacks to, more than ``limit`` bytes (one that says so beforehand is not read at all),
     UnsupportedMediaType, Invalid, TimedOut if it comes too slowly.
     """
+    return await read_all(body_source(request, limit))
+
+
+def body_source(request: Request, limit: int) -> ByteSource:
+    """The body as a stream. Raises as :func:`read_body`, and so does reading."""
     source = decoded(request.body, request.header(b"Content-Encoding"), limit)
     if request.body.length is not None and request.body.length > limit:
         raise TooLarge(f"the request body is larger than {limit} bytes")
-    return await read_all(source)
+    return source

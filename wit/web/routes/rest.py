@@ -4,14 +4,13 @@ The input is put together from the path and, for methods with a body, the JSON b
 query; the path wins. What path and query say is text, and is read as the number, boolean or date
 that the input asks for; what the body says is taken as it is, but for dates, which JSON has no
 other form for. The body is asked for only when the declaration lets the caller in.
-Answers are plain JSON, dates as ISO text with milliseconds.
+Answers are plain JSON, dates as ISO text with milliseconds; for those that are streams see
+:mod:`wit.web.routes.rest_streams`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -29,18 +28,19 @@ from wit.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from wit.operations.api import BadInput, invoke
+from wit.operations.api import BadInput, invoke, subscribe
 from wit.operations.call import Call
 from wit.operations.json_text import parse_json
-from wit.operations.registry import Kind, Operation, Page, Registry, Rest, Style
+from wit.operations.registry import EVENTS, Kind, Operation, Page, Registry, Rest, Style
 from wit.operations.texts import list_fields, read_dates, read_texts
 from wit.streams import StreamClosed
 from wit.web.answers import JSON, json_bytes
 from wit.web.klein_door import CHALLENGE
-from wit.web.middleware.bodies import read_body
+from wit.web.middleware.bodies import body_source, read_body
 from wit.web.middleware.caller import Callers
 from wit.web.middleware.cors import is_public_api
 from wit.web.routes.path_table import Found, PathTable
+from wit.web.routes.rest_streams import EventStreams, plain_json, send
 from wit.web.streaming import Handler, Request
 
 if TYPE_CHECKING:
@@ -83,16 +83,25 @@ class RestDoor:
         self._limit = limit
         self._documents = f"{core.config.public_url}/api/docs"
         self._table: PathTable[Route] = PathTable()
+        self._events: PathTable[Route] = PathTable()
+        self._streams = EventStreams(core.runtime)
         for operation in registry:
             for rest in operation.rest:
-                if operation.kind is Kind.SUBSCRIPTION:
-                    raise TypeError(f"{operation.name}: a subscription has no REST routes")
                 lists = list_fields(operation.input) if operation.input else frozenset()
-                self._table.add(rest.method, rest.path, Route(operation, rest, lists))
+                table = self._events if rest.gives == EVENTS else self._table
+                table.add(rest.method, rest.path, Route(operation, rest, lists))
+
+    def finish_up(self) -> None:
+        """The server stops: break off all streams of events."""
+        self._streams.finish_up()
 
     def route(self, request: Request) -> Handler | None:
         method = "GET" if request.method == b"HEAD" else request.method.decode("ascii")
-        found = self._table.find(method, request.path)
+        found = None
+        if EVENTS in (request.header(b"Accept") or ""):
+            found = self._events.find(method, request.path)
+        if not isinstance(found, Found):
+            found = self._table.find(method, request.path)
         if found is None:
             return partial(self._serve, None, {}) if is_public_api(request.path) else None
         if isinstance(found, Found):
@@ -130,14 +139,23 @@ class RestDoor:
         operation = route.operation
         values: dict[str, Any] = {}
         operation.access.admit(call.actor)
-        if route.rest.has_body:
+        if route.rest.has_json_body:
             given = parse_body(await read_body(request, operation.max_body), request)
         else:
             given = parse_query(request.query, route.lists)
         if operation.input is not None:
-            read = read_dates if route.rest.has_body else read_texts
+            read = read_dates if route.rest.has_json_body else read_texts
             values = {**read(operation.input, given), **read_texts(operation.input, texts)}
+        if route.rest.takes != JSON:
+            call.body = body_source(request, operation.max_body)
+        if operation.kind is Kind.SUBSCRIPTION:
+            items = await subscribe(operation, call, values)
+            await self._streams.serve(request, call.user_key, items)
+            return
         result = await invoke(operation, call, values)
+        if route.rest.gives != JSON:
+            await send(request, route.rest.gives, result)
+            return
         if isinstance(result, Page):
             base = f"{self._core.config.public_url}{request.path.decode('ascii')}"
             if link := page_links(result, operation, values, base, request.query):
@@ -235,8 +253,7 @@ def answer(request: Request, route: Route, result: Any) -> None:
         request.setResponseCode(status)
         request.setHeader(b"Content-Length", b"0")
     else:
-        text = json.dumps(result, ensure_ascii=False, separators=(",", ":"), default=_plain)
-        request.answer(status, JSON, text.encode())
+        request.answer(status, JSON, plain_json(result).encode())
 
 
 def page_links(
@@ -263,10 +280,3 @@ def page_links(
         f'<{base}?{urlencode([*kept, ("page", target), ("per_page", size)])}>; rel="{name}"'
         for name, target in targets.items()
     )
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, datetime):
-        text = value.astimezone(UTC).isoformat(timespec="milliseconds")
-        return text.replace("+00:00", "Z")
-    raise TypeError(f"{type(value).__name__} has no form in JSON")

@@ -181,6 +181,6 @@ def test_own_apps_and_authorizations(site: Site) -> None:
         refused = Browser(site).get(path)
         assert refused.status == 401 and json.loads(refused.body)["error"] == "unauthorized"
     scopes = json.loads(Browser(site).get("/oauth/scopes").body)["scopes"]
-    assert len(scopes) == 15 and scopes[0] == {
+    assert len(scopes) == 16 and scopes[0] == {
         "name": "user:read", "description": "Read your profile"
     }  # fmt: skip

@@ -179,7 +179,7 @@ def test_metadata(site: Site) -> None:
         if name.endswith(("_endpoint", "_uri")):
             path = value.removeprefix(issuer)
             assert ask(site.daemon, "OPTIONS", path).status == 405, f"{name} is served"
-    assert "openid" in known["scopes_supported"] and len(known["scopes_supported"]) == 18
+    assert "openid" in known["scopes_supported"] and len(known["scopes_supported"]) == 19
     jwks = json.loads(ask(site.daemon, "GET", "/oauth/jwks").body)
     assert {key["alg"] for key in jwks["keys"]} == {"RS256"}
     assert not any({"d", "p", "q", "k"} & set(key) for key in jwks["keys"])
