@@ -35,6 +35,7 @@ def test_all_scopes_are_known() -> None:
         ("user:write", {"org:write"}),
         ("packages:read", set()),
         ("packages:write", set()),
+        ("sandbox", set()),
     ],
 )
 def test_personal_tokens(scope: str, also: set[str]) -> None:
@@ -57,6 +58,7 @@ def test_personal_tokens(scope: str, also: set[str]) -> None:
         ("org:write", {"org:read"}),
         ("user:read", set()),
         ("user:email", set()),
+        ("sandbox", set()),
     ],
 )
 def test_oauth_tokens(scope: str, also: set[str]) -> None:
@@ -64,9 +66,13 @@ def test_oauth_tokens(scope: str, also: set[str]) -> None:
     assert oauth_scopes(frozenset({scope})) == {scope, *also}
 
 
+OTHERS = ("user", "org", "packages", "sandbox")
+"""What scopes are about that are not about repositories alone."""
+
+
 def test_an_oauth_token_for_everything_of_repositories() -> None:
-    of_users = {scope for scope in SCOPES if scope.split(":")[0] in ("user", "org", "packages")}
-    assert oauth_scopes(frozenset({"repo:admin"})) == SCOPES - of_users
+    others = {scope for scope in SCOPES if scope.split(":")[0] in OTHERS}
+    assert oauth_scopes(frozenset({"repo:admin"})) == SCOPES - others
 
 
 def test_levels_and_their_scopes() -> None:

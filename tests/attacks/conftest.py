@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.attacks.crowd import Crowd, gather
+from tests.sandboxes.local.fixtures import local, new_box  # noqa: F401
 from tests.support import site as sites_
 from tests.support.daemon import Daemon
 from tests.support.quarry import Quarry
@@ -52,6 +53,23 @@ def site(sites: Callable[[str], Site]) -> Iterator[Site]:
 def each_site(request: pytest.FixtureRequest, sites: Callable[[str], Site]) -> Iterator[Site]:
     """The shared daemon on each engine, where the database has a part in it."""
     yield from _attacked(sites(request.param))
+
+
+@pytest.fixture(scope="session")
+def sandbox_site(
+    run: Run, plain_git_environment: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """A daemon on which sandboxes are made: their processes are its children."""
+    folder = tmp_path_factory.mktemp("site-sandboxes")
+    environment = {
+        "WIT_LIMITS_STANDARD": "0",
+        "WIT_SANDBOXES_MAX_PER_USER": "100",
+        "WIT_TERMINALS_MAX_PER_USER": "100",
+        "WIT_TERMINALS_CHECK_SECONDS": "1",
+    }
+    daemon = Daemon(folder / "data", environment=environment)
+    with contextmanager(sites_.open_site)(daemon, folder, run) as site:
+        yield site
 
 
 @pytest.fixture

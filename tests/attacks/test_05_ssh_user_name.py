@@ -22,7 +22,10 @@ def test_git_or_ones_own_name_will_do(site: Site, user: str) -> None:
     assert status == 0 and "bob" in said
 
 
-@pytest.mark.parametrize("user", ["alice", "root", "admin", "bob ", "git\n", "-bob", "b\xf6b"])
+@pytest.mark.parametrize(
+    "user",
+    ["alice", "root", "admin", "bob ", "git\n", "-bob", "b\xf6b", "sandbox:", "sandbox:../x"],
+)
 def test_any_other_name_is_refused(site: Site, user: str) -> None:
     status, said = greeting(site, site.bob, user)
     assert status == 255 and "alice" not in said.replace("alice@", ""), said

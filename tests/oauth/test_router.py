@@ -107,7 +107,7 @@ def test_authorizations(world: World, ada: str, app: Row) -> None:
 
 def test_scopes(world: World) -> None:
     listed = client(world, None)("scopes")
-    assert len(listed) == 15 and listed[2]["name"] == "repo:read"
+    assert len(listed) == 16 and listed[2]["name"] == "repo:read"
 
 
 @pytest.mark.parametrize(

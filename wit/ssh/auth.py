@@ -2,7 +2,8 @@
 
 The identity comes from the key whose signature has been verified, and from nothing else: a key that
 was merely offered is looked up so that the client may be told to go on, and then forgotten (attack
-list, line 4). The user name must be ``git`` or the name of the key's owner.
+list, line 4). The user name must be ``git``, the name of the key's owner, or mean a sandbox
+(:mod:`wit.ssh.sandbox`).
 
 Packets are handled strictly one after the other: while a key is being looked up, the transport is
 held.
@@ -24,6 +25,7 @@ from wit.access.actor import Actor
 from wit.errors import Forbidden, WitError
 from wit.ssh.connection import SshConnection
 from wit.ssh.fields import Fields
+from wit.ssh.sandbox import parse_user
 from wit.ssh.signatures import is_usable, signed_request, verify
 
 if TYPE_CHECKING:
@@ -122,7 +124,7 @@ class UserAuth(SSHService):
         if actor is not None and not self.transport.ended:
             self.transport.factory.credentials.ssh_key_used(actor)
             self.transport.sendPacket(_SUCCESS, b"")
-            self.transport.signed_in(request.blob, SshConnection())
+            self.transport.signed_in(request.blob, request.user, SshConnection())
         self.transport.release()
 
     async def _identify(self, request: _PublicKeyRequest) -> Actor | None:
@@ -156,6 +158,8 @@ class UserAuth(SSHService):
             return False
         if name == ANY_USER or (not actor.anonymous and name == actor.username.lower()):
             return True
+        if parse_user(user) is not None and self.transport.factory.terminals is not None:
+            return not actor.anonymous
         self._say(f"wit: sign in with the user name {ANY_USER!r}: ssh {ANY_USER}@...")
         return False
 

@@ -86,7 +86,16 @@ class Channel:
         self._speaks_git = False
         self._request_id = self._context.runtime.new_id()
         self._sent = 0
+        self._sending = False
         self._task: Deferred[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether nothing more can be asked for: something runs, or has run."""
+        return self._task is not None or self._closed
+
+    def drain(self) -> None:
+        """The server is stopping; what runs may end by itself."""
 
     def _now(self) -> float:
         return float(self._context.runtime.reactor.seconds())
@@ -100,7 +109,7 @@ class Channel:
             if want_answer:
                 self._connection.send_request_answer(self, success)
 
-        busy = self._task is not None or self._closed
+        busy = self.busy
         if kind == b"exec" and not busy:
             line = fields.string()
             answer(True)
@@ -127,6 +136,13 @@ class Channel:
     def _start(self, work: Coroutine[Deferred[Any], Any, int]) -> None:
         self._task = Deferred.fromCoroutine(self._run(work))
         self._context.running(self._task)
+
+    def _beside(self, work: Coroutine[Deferred[Any], Any, None]) -> Deferred[None]:
+        """Do something beside the work; when it cannot go on, the work sees why."""
+        running: Deferred[None] = Deferred.fromCoroutine(work)
+        running.addErrback(lambda failure: failure.trap(StreamClosed, CancelledError, WitError))
+        running.addErrback(lambda failure: self._log.failure("an SSH channel failed", failure))
+        return running
 
     async def _run(self, work: Coroutine[Deferred[Any], Any, int]) -> None:
         """Do the work, tell what went wrong, and end the channel with the exit status."""
@@ -207,6 +223,13 @@ class Channel:
 
     async def _send(self, data: bytes, stderr: bool) -> None:
         """Returns when all of ``data`` has been handed to the transport, and more would fit."""
+        self._sending = True
+        try:
+            await self._send_all(data, stderr)
+        finally:
+            self._sending = False
+
+    async def _send_all(self, data: bytes, stderr: bool) -> None:
         send = self._connection.send_stderr if stderr else self._connection.send_data
         view = memoryview(data)
         while True:

@@ -17,6 +17,7 @@ from twisted.conch.ssh.service import SSHService
 
 from wit.ssh.channel import Channel
 from wit.ssh.fields import Fields
+from wit.ssh.sandbox import SandboxChannel
 
 if TYPE_CHECKING:
     from wit.ssh.transport import SshTransport
@@ -64,6 +65,8 @@ class SshConnection(SSHService):
     def drain(self) -> None:
         """Open no more channels, and say goodbye when the running ones have ended."""
         self._draining = True
+        for channel in list(self.channels.values()):
+            channel.drain()
         self._goodbye_if_done()
 
     def _goodbye_if_done(self) -> None:
@@ -131,7 +134,9 @@ class SshConnection(SSHService):
         elif max_packet < MIN_REMOTE_PACKET:
             reason, text = conch.OPEN_CONNECT_FAILED, b"the maximum packet size is too small"
         else:
-            channel = Channel(self, self._next_id, remote_id, window, max_packet)
+            in_sandbox = self.transport.address_in_sandbox is not None
+            kind_of_channel = SandboxChannel if in_sandbox else Channel
+            channel = kind_of_channel(self, self._next_id, remote_id, window, max_packet)
             self.channels[channel.id] = channel
             self._next_id += 1
             self.transport.sendPacket(

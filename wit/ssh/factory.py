@@ -18,6 +18,7 @@ from wit.metrics import Metrics
 from wit.repositories.traffic import RequestInfo, Service
 from wit.runtime import Runtime
 from wit.ssh.host_keys import HostKeys
+from wit.ssh.sandbox import Sandboxes, Terminals
 from wit.ssh.transport import FAREWELL_SECONDS, SshTransport
 from wit.streams import ByteSink, ByteSource
 
@@ -86,11 +87,16 @@ class SshFactory(Factory[Any]):
         traffic: Traffic,
         metrics: Metrics,
         host_keys: HostKeys,
+        sandboxes: Sandboxes | None = None,
+        terminals: Terminals | None = None,
     ) -> None:
+        """Without ``sandboxes`` and ``terminals``, there is only git."""
         self.config = config
         self.runtime = runtime
         self.credentials = credentials
         self.traffic = traffic
+        self.sandboxes = sandboxes
+        self.terminals = terminals
         self.host_keys = host_keys
         """Those of the connections to come."""
         self.requests = metrics.requests

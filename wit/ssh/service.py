@@ -15,6 +15,7 @@ from wit.metrics import Metrics
 from wit.runtime import Runtime
 from wit.ssh.factory import KeyOwners, SshFactory, Traffic
 from wit.ssh.host_keys import load_host_keys, make_host_keys
+from wit.ssh.sandbox import Sandboxes, Terminals
 
 CLEANUP_SECONDS = 10.0
 """How long commands that were cut off may take to clean up when the service stops."""
@@ -32,11 +33,20 @@ class SshService:
         credentials: KeyOwners,
         traffic: Traffic,
         metrics: Metrics,
+        *,
+        sandboxes: Sandboxes | None = None,
+        terminals: Terminals | None = None,
     ) -> None:
         self._config = config
         self._runtime = runtime
         self._make_factory = partial(
-            SshFactory, runtime=runtime, credentials=credentials, traffic=traffic, metrics=metrics
+            SshFactory,
+            runtime=runtime,
+            credentials=credentials,
+            traffic=traffic,
+            metrics=metrics,
+            sandboxes=sandboxes,
+            terminals=terminals,
         )
         self._factory: SshFactory | None = None
         self._ports: list[Any] = []

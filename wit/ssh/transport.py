@@ -26,6 +26,7 @@ from wit.ssh.auth import UserAuth
 from wit.ssh.connection import SshConnection
 from wit.ssh.fields import Fields
 from wit.ssh.packets import CIPHERS, PacketError, PacketKeys, PacketReader, PacketWriter
+from wit.ssh.sandbox import Address, parse_user
 from wit.ssh.signatures import ALGORITHMS
 from wit.ssh.writers import Writers
 
@@ -93,6 +94,8 @@ class SshTransport(conch.SSHServerTransport):
         """The client's address, for logs and limits."""
         self.key: bytes | None = None
         """The public key that has signed in; who that is, is looked up for each command."""
+        self.address_in_sandbox: Address | None = None
+        """The sandbox that the client's user name means; all its sessions are there."""
         self.started = 0.0
         """Reactor time of the connection's begin, in seconds."""
         self.ended = False
@@ -155,9 +158,11 @@ class SshTransport(conch.SSHServerTransport):
         self.transport.loseConnection()
         self.writers.wake()
 
-    def signed_in(self, key: bytes, service: SSHService) -> None:
-        """The person is known: the login time limit ends and ``service`` takes over."""
+    def signed_in(self, key: bytes, user: bytes, service: SSHService) -> None:
+        """The person is known: the login time limit ends and ``service`` takes over. ``user``, the
+        name that was given, only says where to."""
         self.key = key
+        self.address_in_sandbox = parse_user(user)
         self._cancel_deadline()
         self.factory.signed_in(self)
         self.setService(service)

@@ -8,7 +8,7 @@ import { EventSource } from 'eventsource'
 import superjson from 'superjson'
 import { describe } from './values.mjs'
 
-const [base, token, scenario] = process.argv.slice(2)
+const [base, token, scenario, ...more] = process.argv.slice(2)
 const url = `${base}/trpc`
 const headers = token ? { authorization: `Bearer ${token}` } : {}
 const common = { url, headers, transformer: superjson }
@@ -136,6 +136,25 @@ const scenarios = {
       client.mutation('tokens.delete', { id: '00000000-0000-4000-8000-000000000000' }),
     ].map(outcome))
     return outcomes
+  },
+  async sandboxes() {
+    const client = clientOf(links.batch)
+    const [sandboxId] = more
+    const run = (input) => new Promise((resolve) => {
+      const seen = []
+      client.subscription('sandboxes.run', { sandboxId, argv: ['echo', 'hello world'], ...input }, {
+        onData: (item) => seen.push(item.data.type),
+        onError: (error) => resolve(told(error)),
+        onComplete: () => resolve(seen),
+      })
+    })
+    return [
+      await outcome(client.query('sandboxes.get', { sandboxId })),
+      await outcome(client.mutation('sandboxes.exec', { sandboxId, argv: ['printf', '%s', 'hello world'] })),
+      await run({}),
+      await run({ lastEventId: 'x' }),
+      await outcome(client.query('sandboxes.get', { sandboxId: '0'.repeat(32) })),
+    ]
   },
 }
 
