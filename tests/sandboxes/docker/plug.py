@@ -67,26 +67,22 @@ def boxed(
 
 @contextmanager
 def open_docker(runtime: Runtime, folder: Path, run: Run) -> Iterator[Plug]:
-    with _plugged(engine_of("docker"), runtime, folder, run, {}) as plug:
+    with _plugged(engine_of("docker"), runtime, folder, run) as plug:
         yield plug
 
 
 @contextmanager
 def open_podman(runtime: Runtime, folder: Path, run: Run) -> Iterator[Plug]:
-    """Podman, and workspaces in memory."""
-    settings = {"workspace": "memory"}
-    with _plugged(engine_of("podman"), runtime, folder, run, settings) as plug:
+    with _plugged(engine_of("podman"), runtime, folder, run) as plug:
         yield plug
 
 
 @contextmanager
-def _plugged(
-    engine: RealEngine, runtime: Runtime, folder: Path, run: Run, settings: Mapping[str, str]
-) -> Iterator[Plug]:
+def _plugged(engine: RealEngine, runtime: Runtime, folder: Path, run: Run) -> Iterator[Plug]:
     instance = uuid.uuid4().hex
 
     def open_it():  # type: ignore[no-untyped-def]
-        return opened(engine, runtime, folder, run, instance=instance, settings=settings)
+        return opened(engine, runtime, folder, run, instance=instance)
 
     with open_it() as provider:
         yield Plug(provider, crowd=4, reopen=open_it)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from wit.sandboxes.provider import Channel
 _CHANNELS = {1: Channel.STDOUT, 2: Channel.STDERR}
 
 
-def _joined(pieces):
+def _joined(pieces: Iterable[tuple[Channel, bytes]]) -> list[tuple[Channel, bytes]]:
     found: list[tuple[Channel, bytes]] = []
     for channel, data in pieces:
         if found and found[-1][0] is channel:

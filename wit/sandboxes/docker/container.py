@@ -232,13 +232,20 @@ class Container:
 
     async def _signalled_with_more_room(self, argv: list[str]) -> bool:
         limit = int((await self.inspect())["HostConfig"]["PidsLimit"])
-        await self.call("POST", f"{self.path}/update", body={"PidsLimit": limit + MORE_PROCESSES})
+        try:
+            await self._allow(limit + MORE_PROCESSES)
+        except Refused:
+            # Podman 4 cannot change limits.
+            return False
         try:
             return await self._signalled(argv)
         except Refused:
             return False
         finally:
-            await self.call("POST", f"{self.path}/update", body={"PidsLimit": limit})
+            await self._allow(limit)
+
+    async def _allow(self, processes: int) -> None:
+        await self.engine.call("POST", f"{self.path}/update", body={"PidsLimit": processes})
 
     async def sweep(self, started: Started, mark: str) -> None:
         """Cheap when nothing is left, as nearly always."""
