@@ -36,6 +36,8 @@ default_ulimits=["nofile=4096:4096","nproc=32768:32768"]
 runtime="runc"
 cgroup_manager="cgroupfs"
 events_logger="file"
+# Podman's own default keeps two processes of each command for five minutes.
+exit_command_delay=10
 """
 
 
@@ -178,9 +180,10 @@ class RealEngine:
         ]
 
     def _clear(self) -> None:
-        """What a killed dockerd leaves: its containerd with the shims, processes in containers,
+        """What a killed engine leaves: those who watch its containers, processes in containers,
         mounts, and files that name processes which are no more."""
-        own = f" {self.folder}/exec/containerd/".encode()
+        watching = "podman/run" if self.kind == "podman" else "exec/containerd/"
+        own = f" {self.folder}/{watching}".encode()
         for command in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
                 if own in command.read_bytes().replace(b"\0", b" "):

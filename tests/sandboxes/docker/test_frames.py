@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from collections.abc import Iterable
 
 import pytest
@@ -33,7 +31,7 @@ def _joined(pieces: Iterable[tuple[Channel, bytes]]) -> list[tuple[Channel, byte
 def test_any_cut(frames, cuts) -> None:
     wire = b"".join(bytes([n, 0, 0, 0]) + len(d).to_bytes(4, "big") + d for n, d in frames)
     reader, at, turn = Frames(), 0, 0
-    found: list[Any] = []
+    found: list[tuple[Channel, bytes]] = []
     while at < len(wire):
         size = cuts[turn % len(cuts)]
         found += reader.feed(wire[at : at + size])

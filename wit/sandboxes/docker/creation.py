@@ -118,7 +118,7 @@ def volume_body(
 ) -> dict[str, Any]:
     """For ``POST /volumes/create``."""
     size = spec.limits.disk_bytes
-    options = {"size": str(size)} if traits.quota else {}
+    options = quota(size, traits.podman) if traits.quota else {}
     if settings.workspace == MEMORY:
         # The engine mounts it when the container starts, and unmounts it when it stops.
         owner, _, group = settings.user.partition(":")
@@ -131,6 +131,11 @@ def volume_body(
         "Labels": labels_of(spec, settings, instance),
         **({"DriverOpts": options} if options else {}),
     }
+
+
+def quota(size: int, podman: bool) -> dict[str, str]:
+    """Options of a volume of that size."""
+    return {"o": f"size={size}"} if podman else {"size": str(size)}
 
 
 def container_body(

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from wit.runtime import Runtime
-from wit.sandboxes.docker.creation import MEMORY, Settings
+from wit.sandboxes.docker.creation import MEMORY, Settings, quota
 from wit.sandboxes.docker.engine import Engine, Refused, escaped
 from wit.sandboxes.docker.images import Images, missing
 from wit.sandboxes.provider import Readiness
@@ -30,19 +30,19 @@ async def probe(engine: Engine, settings: Settings, images: Images, runtime: Run
     problem = _problem(info, settings)
     if not problem and not await images.can_have(settings.image):
         problem = missing(settings.image)
-    quota = settings.workspace != MEMORY and await _has_quota(engine, runtime)
+    has_quota = settings.workspace != MEMORY and await _has_quota(engine, runtime)
     network = bool(settings.network) and await _has_network(engine, settings.network)
     detail = {
         "engine": f"{info.get('ServerVersion', '?')} at {engine.address.text}",
         "api": version,
         "image": settings.image,
-        "disk": _disk(settings, quota),
+        "disk": _disk(settings, has_quota),
         "network": _network(settings, network),
     }
     if engine.address.host and not engine.address.tls:
         detail["connection"] = "not encrypted: whoever can read it is root on the engine's machine"
     ready = Readiness(not problem, problem, detail)
-    return Probed(ready, quota, network, bool(info.get("CpuCfsQuota", True)))
+    return Probed(ready, has_quota, network, bool(info.get("CpuCfsQuota", True)))
 
 
 def _problem(info: dict[str, Any], settings: Settings) -> str:
@@ -66,7 +66,8 @@ def _problem(info: dict[str, Any], settings: Settings) -> str:
 async def _has_quota(engine: Engine, runtime: Runtime) -> bool:
     """Whether a volume can have a size, which takes a file system with project quotas."""
     name = f"wit-probe-{runtime.random_bytes(8).hex()}"
-    body = {"Name": name, "DriverOpts": {"size": str(1024 * 1024)}}
+    options = quota(1024 * 1024, await engine.is_podman())
+    body = {"Name": name, "DriverOpts": options}
     try:
         await engine.call("POST", "/volumes/create", body=body)
     except Refused:
