@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,17 +69,23 @@ class Crowd:
     openid: str
     """An OAuth token of alice's that tells who she is, and nothing else."""
     _connection: http.client.HTTPConnection | None = None
+    _used_at: float = 0.0
 
     def ask(
         self, method: str, path: str, token: str | None = None, body: Any = None, **headers: str
     ) -> Answer:
-        """On one connection, which stays. ``headers``: names with underscores."""
+        """On one connection, which stays; the daemon closes it when it was idle for a minute, so
+        an old one is not used again. ``headers``: names with underscores."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
         data = None
         if body is not None:
             sent, data = {**JSON, **sent}, json.dumps(body).encode()
+        if self._connection is not None and time.monotonic() - self._used_at > 30:
+            self._connection.close()
+            self._connection = None
+        self._used_at = time.monotonic()
         if self._connection is None:
             port = self.daemon.http_port
             self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)

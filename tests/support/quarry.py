@@ -22,8 +22,15 @@ class Quarry:
         self.process = psutil.Process(daemon.process.pid)
 
     def children(self) -> list[psutil.Process]:
-        """git and whatever it started, zombies too."""
-        return list(self.process.children(recursive=True))
+        """git and whatever it started, zombies too: all but the keeper of sandboxes with all that
+        is in them."""
+        found = {child.pid: child for child in self.process.children(recursive=True)}
+        for child in list(found.values()):
+            with suppress(psutil.Error):
+                if any(word.endswith("/local/keeper/__main__.py") for word in child.cmdline()):
+                    for inside in (child, *child.children(recursive=True)):
+                        found.pop(inside.pid, None)
+        return list(found.values())
 
     def gits(self, *words: str) -> list[psutil.Process]:
         """The daemon's processes whose command line has all these words."""
@@ -38,13 +45,8 @@ class Quarry:
         return found
 
     def working(self) -> list[psutil.Process]:
-        """Its children but those that read objects, which wait a while for the next request, and
-        the keeper of sandboxes with all that is in them."""
+        """Its children but those that read objects, which wait a while for the next request."""
         waiting = {child.pid for child in self.gits("--batch-command")}
-        for child in self.children():
-            with suppress(psutil.Error):
-                if any(word.endswith("/local/keeper/__main__.py") for word in child.cmdline()):
-                    waiting |= {child.pid, *(inside.pid for inside in child.children(True))}
         return [child for child in self.children() if child.pid not in waiting]
 
     def fds(self) -> int:

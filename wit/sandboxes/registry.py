@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from wit.config import Config
@@ -230,6 +230,8 @@ class Registry:
             return readiness
         except WitError as error:
             return Readiness(False, error.message)
+        except CancelledError:
+            return Readiness(False, "the server is stopping")
         except Exception as error:
             log.failure("probing the sandbox provider {name} failed", name=name)
             return Readiness(False, f"its probe failed: {type(error).__name__}")
