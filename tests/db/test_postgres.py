@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import Text, bindparam, cast, func, literal, select, text
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from tests.support.postgres import PostgresServer
@@ -276,3 +276,21 @@ def test_a_missing_driver_is_named(runtime: Runtime, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "txpostgres", None)
     with pytest.raises(ConfigError, match=r"pip install wit\[postgres\]"):
         make_database(Settings(), "postgresql://u@h/n", runtime, Metrics())
+
+
+def test_a_quick_statement_is_planned_once_for_each_connection(run: Run, make: Make) -> None:
+    quick = select(
+        cast(bindparam("name"), Text).label("name"), literal("it's 100 %").label("constant")
+    ).execution_options(quick=True)
+    prepared = text("SELECT statement, generic_plans + custom_plans FROM pg_prepared_statements")
+    database = make(pool_max=1)
+
+    async def check() -> None:
+        for name in ("o'o", "", "%(name)s"):
+            row = await database.fetch_one(quick, name=name)
+            assert row == {"name": name, "constant": "it's 100 %"}
+        ((statement, runs),) = [tuple(row.values()) for row in await database.fetch_all(prepared)]
+        assert "CAST($1 AS TEXT)" in statement
+        assert runs == 3
+
+    run(check())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from functools import lru_cache
 from typing import Literal, get_args
 
 import attrs
@@ -67,11 +68,13 @@ _LOWER = {
 """With an OAuth token a scope of at least the level will do."""
 
 
+@lru_cache
 def token_scopes(granted: frozenset[str]) -> frozenset[str]:
     """What a personal access token with the scopes ``granted`` may do."""
     return _with(_with(granted, _PARTS), _TOKEN_PARTS)
 
 
+@lru_cache
 def oauth_scopes(granted: frozenset[str]) -> frozenset[str]:
     """What an OAuth token with the scopes ``granted`` may do."""
     return _with(_with(granted, _LOWER), _PARTS)

@@ -34,10 +34,12 @@ from wit.db.tables import (
     collaborators,
     namespaces,
     org_members,
+    organizations,
     repositories,
     team_members,
     team_repositories,
     teams,
+    users,
 )
 from wit.errors import Forbidden, Invalid, NotFound, Unauthorized
 from wit.git.names import RepoName, check_owner, check_repo
@@ -78,16 +80,27 @@ _team_level = (
 before."""
 
 _owner_key = namespaces.c.name_key.label("owner_key")
+OWNER_COLUMNS = (
+    namespaces.c.name.label("owner_name"),
+    func.coalesce(users.c.name, organizations.c.display_name).label("owner_display_name"),
+    users.c.username.label("owner_username"),
+    users.c.image.label("owner_image"),
+    func.coalesce(users.c.avatar_url, organizations.c.avatar_url).label("owner_avatar_url"),
+)
+"""What answers say of a repository's owner: of a user or an organization, outer joined."""
+
 _WITH_RIGHTS = (
     select(
         repositories,
-        namespaces.c.name.label("owner_name"),
+        *OWNER_COLUMNS,
         _owner_key,
         collaborators.c.permission.label("_permission"),
         org_members.c.role.label("_org_role"),
         _team_level.label("_team_level"),
     )
     .join_from(repositories, namespaces, namespaces.c.owner_id == repositories.c.owner_id)
+    .join(users, users.c.id == repositories.c.owner_id, isouter=True)
+    .join(organizations, organizations.c.id == repositories.c.owner_id, isouter=True)
     .join(
         collaborators,
         and_(
@@ -163,8 +176,9 @@ class Gate:
         """The repository, if ``actor`` may use it at the level ``needed``; a token needs ``scope``,
         or None: that of the level.
 
-        The row has the columns of ``repositories``, ``owner_name``, ``full_name``, and ``level``,
-        the highest level that the actor has. Raises Unauthorized (an anonymous actor should sign
+        The row has the columns of ``repositories``, of its owner ``owner_name``,
+        ``owner_display_name`` and so on (OWNER_COLUMNS), ``full_name``, and ``level``, the
+        highest level that the actor has. Raises Unauthorized (an anonymous actor should sign
         in), NotFound (missing or invisible) and Forbidden (visible, but not for this).
         """
         found = await self._db.fetch_one(
@@ -266,7 +280,9 @@ def _full_name(found: Row) -> str:
 
 
 def _shown(actor: Actor, found: Row) -> Row:
-    row = {key: value for key, value in found.items() if not key.startswith("_")}
+    row = dict(found)
+    for own in ("_permission", "_org_role", "_team_level"):
+        del row[own]
     row["full_name"] = _full_name(found)
     row["level"] = _effective(actor, found, _granted(actor, found))
     return row

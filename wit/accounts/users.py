@@ -31,7 +31,7 @@ _EMAIL = re.compile(f"{_PART}@{_PART}")
 _EMAIL_LENGTH = 254  # RFC 5321, section 4.5.3.1.3, without the angle brackets
 _NAME_LENGTH = 200
 
-_BY_ID = select(users).where(users.c.id == bindparam("id"))
+_BY_ID = select(users).where(users.c.id == bindparam("id")).execution_options(quick=True)
 _BY_USERNAME = select(users).where(users.c.username == bindparam("username"))
 _PAGE = (
     select(users)

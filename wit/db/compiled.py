@@ -26,6 +26,8 @@ KEPT = 256
 """Compiled statements that are kept at most."""
 
 Processor = Callable[[Any], Any]
+Source = tuple[str, str | None, Processor | None, Any]
+"""Of a value: its name in the text; the parameter that has it and how that is stored, or itself."""
 Values = Sequence[Any] | Mapping[str, Any]
 """What the driver takes: positions for sqlite3, names for psycopg2."""
 
@@ -69,19 +71,29 @@ class Plan:
             self._compiled.post_compile_params or self._compiled.literal_execute_params
         )
         self._in: dict[str, Processor] = {}
-        keys: dict[str, str] = {}
         for bind, name in self._compiled.bind_names.items():
-            keys[name] = bind.key
             processor = bind.type.dialect_impl(dialect).bind_processor(dialect)
             if processor is not None:
                 self._in[name] = processor
-        order = self._compiled.positiontup
-        self._positions: list[tuple[str, Processor | None]] | None = None
-        if order is not None and not self._expands and {keys[name] for name in order} <= set(names):
-            self._positions = [(keys[name], self._in.get(name)) for name in order]
+        self._sources = None if self._expands else self._find_sources(names)
         self._types = _result_types(statement)
         self._out: list[tuple[str, Processor]] | None = None
         self._labels: tuple[str, ...] = ()
+
+    def _find_sources(self, names: tuple[str, ...]) -> list[Source] | None:
+        """Where each value comes from, in the order of the positions; None if not all is there."""
+        sources = {}
+        for bind, name in self._compiled.bind_names.items():
+            processor = self._in.get(name)
+            given = next((key for key in (bind.key, name) if key in names), None)
+            if given is not None:
+                sources[name] = (name, given, processor, None)
+            elif bind.required or bind.callable:
+                return None
+            else:
+                value = bind.effective_value
+                sources[name] = (name, None, None, processor(value) if processor else value)
+        return [sources[name] for name in self._compiled.positiontup or sources]
 
     def _check_names(self, names: tuple[str, ...]) -> None:
         known = set(self._compiled.bind_names.values())
@@ -92,15 +104,20 @@ class Plan:
     def query(self, parameters: Mapping[str, Any]) -> Query:
         """Bind ``parameters``. Raises sqlalchemy.exc.InvalidRequestError if one is missing.
 
-        Where all values are parameters, by position, there is nothing to ask of SQLAlchemy, whose
+        Where the text does not depend on the values there is nothing to ask of SQLAlchemy, whose
         own way takes longer than a look-up by index.
         """
-        if self._positions is not None:
-            values = tuple(
-                parameters[name] if process is None else process(parameters[name])
-                for name, process in self._positions
-            )
-            return Query(self._compiled.string, values, self)
+        if self._sources is not None:
+            values = [
+                constant
+                if given is None
+                else (parameters[given] if process is None else process(parameters[given]))
+                for _, given, process, constant in self._sources
+            ]
+            if self._compiled.positiontup is not None:
+                return Query(self._compiled.string, tuple(values), self)
+            named = {name: value for (name, *_), value in zip(self._sources, values, strict=True)}
+            return Query(self._compiled.string, named, self)
         compiled = self._compiled
         if self._expands:
             state = compiled.construct_expanded_state(dict(parameters))
@@ -117,6 +134,19 @@ class Plan:
         if order is None:
             return Query(sql, named, self)
         return Query(sql, tuple(named[name] for name in order), self)
+
+    def numbered(self, literal: Callable[[Any], str]) -> tuple[str, list[str]] | None:
+        """For PREPARE: the text with ``$1``, ``$2`` ... for its parameters and constants written
+        out by ``literal``, and the parameters' names in that order. None if the text depends on
+        the values, or has them by position."""
+        if self._sources is None or self._compiled.positiontup is not None:
+            return None
+        names = [name for name, given, _, _ in self._sources if given is not None]
+        texts = {name: f"${number}" for number, name in enumerate(names, 1)}
+        for name, given, _, constant in self._sources:
+            if given is None:
+                texts[name] = literal(constant)
+        return self._compiled.string % texts, names
 
     def rows(self, description: Iterable[Sequence[Any]], fetched: Iterable[Any]) -> list[Row]:
         if self._out is None:

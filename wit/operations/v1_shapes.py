@@ -218,7 +218,8 @@ def organization(row: Row, public_repos: int) -> Organization:
 
 
 def repository(row: Row, public_url: str) -> Repository:
-    """From a row of :class:`wit.repositories.directory.Directory`. ``size`` is in KiB."""
+    """From a row of :class:`wit.repositories.directory.Directory` or of the gate; ``size`` is in
+    KiB."""
     full_name = f"{row['owner_name']}/{row['name']}"
     url = f"{V1}/repos/{full_name}"
     of_user = row["owner_type"] == "user"
@@ -230,7 +231,7 @@ def repository(row: Row, public_url: str) -> Repository:
             row["owner_id"],
             row["owner_name"],
             row["owner_display_name"],
-            row["owner_avatar_url"],
+            row["owner_avatar_url"] or row["owner_image"],
             "User" if of_user else "Organization",
         ),
         "private": row["is_private"],

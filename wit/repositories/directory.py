@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, case, false, func, or_,
 from sqlalchemy.sql import Executable
 
 from wit.access.actor import Actor
+from wit.access.gate import OWNER_COLUMNS
 from wit.access.visibility import PUBLIC, Seen
 from wit.db.port import Database, Row
 from wit.db.search import contains, pattern
@@ -23,14 +24,7 @@ from wit.errors import NotFound
 SORTS = ("created", "updated", "pushed")
 
 _REPOSITORIES = (
-    select(
-        repositories,
-        namespaces.c.name.label("owner_name"),
-        func.coalesce(users.c.name, organizations.c.display_name).label("owner_display_name"),
-        func.coalesce(users.c.avatar_url, users.c.image, organizations.c.avatar_url).label(
-            "owner_avatar_url"
-        ),
-    )
+    select(repositories, *OWNER_COLUMNS)
     .join_from(repositories, namespaces, namespaces.c.owner_id == repositories.c.owner_id)
     .join(users, users.c.id == repositories.c.owner_id, isouter=True)
     .join(organizations, organizations.c.id == repositories.c.owner_id, isouter=True)
@@ -40,7 +34,7 @@ _COUNT_REPOSITORIES = (
     .select_from(repositories)
     .join(namespaces, namespaces.c.owner_id == repositories.c.owner_id)
 )
-_BY_ID = _REPOSITORIES.where(repositories.c.id == bindparam("id"))
+_BY_ID = _REPOSITORIES.where(repositories.c.id == bindparam("id")).execution_options(quick=True)
 _OF_OWNER = repositories.c.owner_id == bindparam("owner")
 _OWNED = (
     select(
@@ -133,7 +127,7 @@ class Found:
 
 
 class Directory:
-    """Rows of repositories have ``owner_name``, ``owner_display_name``, ``owner_avatar_url``."""
+    """Rows of repositories have :data:`wit.access.gate.OWNER_COLUMNS`."""
 
     def __init__(self, db: Database) -> None:
         self._db = db

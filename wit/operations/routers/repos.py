@@ -17,7 +17,7 @@ from wit.operations.access import Org, Public, Repo, SignedIn, need_scope
 from wit.operations.call import Call
 from wit.operations.inputs import ById, Maybe, Offset, OfRepo, OfRepoId, OwnerName, RepoTitle, Uuid
 from wit.operations.registry import Input, Rest, Router
-from wit.operations.shapes import Repository, UserRef, repository, user_ref
+from wit.operations.shapes import Repository, UserRef, repository
 from wit.repositories.settings import Changes
 
 MAX_LIST = 1000
@@ -126,7 +126,14 @@ async def get(call: Call, values: Get) -> Found:
     repo = call.repo
     owner: UserRef | OrganizationRef
     if repo["owner_type"] == "user":
-        owner = user_ref(await call.core.users.get(repo["owner_id"]))
+        owner = {
+            "id": repo["owner_id"],
+            "name": repo["owner_display_name"],
+            "email": "",
+            "username": repo["owner_username"],
+            "image": repo["owner_image"],
+            "avatarUrl": repo["owner_avatar_url"],
+        }
     else:
         owner = {"id": repo["owner_id"], "name": repo["owner_name"], "type": "organization"}
     return {"repo": repository(repo), "owner": owner}

@@ -64,7 +64,7 @@ class Branch(TypedDict):
 @router.query("get", access=Repo(Level.READ), limit="api", rest=route("GET", PLACE))
 async def get(call: Call, values: OfRepo) -> Repository:
     """A repository."""
-    return await _shown(call, call.repo)
+    return repository(call.repo, call.core.config.public_url)
 
 
 @router.mutation(

@@ -53,8 +53,10 @@ class PathTable(Generic[T]):
 
     def find(self, method: str, path: bytes) -> Found[T] | OtherMethods[T] | None:
         segments = _segments(path)
-        if segments is None:
-            return None
+        return None if segments is None else self.match(method, segments)
+
+    def match(self, method: str, segments: list[str]) -> Found[T] | OtherMethods[T] | None:
+        """As :meth:`find`, for a path whose segments the caller has decoded."""
         others: dict[str, T] = {}
         for node, values in _walk(self._root, segments, 0, ()):
             if method in node.routes:
@@ -88,6 +90,8 @@ def _walk(
 
 def _segments(path: bytes) -> list[str] | None:
     """The decoded segments of an absolute path."""
+    if b"%" not in path and b"\0" not in path and path.isascii():
+        return path[1:].decode("ascii").split("/")
     try:
         segments = [unquote_to_bytes(part).decode() for part in path[1:].split(b"/")]
     except UnicodeDecodeError:
