@@ -64,13 +64,18 @@ def load(url: str, token: str, seconds: int = SECONDS) -> Load:
 class NodePeer:
     """bench/node/server.mjs, one process."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, log: Path) -> None:
         if not (NODE / "node_modules").is_dir():
             command = ["npm", "ci", "--silent", "--no-audit", "--no-fund"]
             subprocess.run(command, cwd=NODE, check=True)
         self._process = subprocess.Popen(
             ["node", str(NODE / "server.mjs")],
-            env={**os.environ, "DATABASE_URL": database_url, "NODE_ENV": "production"},
+            env={
+                **os.environ,
+                "DATABASE_URL": database_url,
+                "LOG": str(log),
+                "NODE_ENV": "production",
+            },
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
@@ -101,7 +106,7 @@ def served(b: Bench, engine: str) -> Iterator[tuple[Wit, NodePeer, str]]:
             second.create("small")
             second.stop()
         wit.create("small")
-        peer = NodePeer(url)
+        peer = NodePeer(url, folder / "peer.log")
         yield wit, peer, (second or wit).token
     finally:
         if wit is not None:

@@ -1,13 +1,18 @@
 // The same work as wit's repos.get, by a server of the kind that wit 2.0 is: hono, tRPC, superjson,
 // zod and pg in one process. Two queries for each call: whose token it is, and the repository.
+// As wit does, it gives each request an id and security headers, and writes a line to its log.
 //
-//   DATABASE_URL=postgresql://... node server.mjs     prints the port it listens on
+//   DATABASE_URL=postgresql://... LOG=file node server.mjs     prints the port it listens on
 
 import { createHash } from "node:crypto";
+import { createWriteStream } from "node:fs";
 import { serve } from "@hono/node-server";
 import { trpcServer } from "@hono/trpc-server";
 import { initTRPC, TRPCError } from "@trpc/server";
 import { Hono } from "hono";
+import { logger } from "hono/logger";
+import { requestId } from "hono/request-id";
+import { secureHeaders } from "hono/secure-headers";
 import pg from "pg";
 import superjson from "superjson";
 import { z } from "zod";
@@ -66,7 +71,10 @@ const router = t.router({
   }),
 });
 
+const log = createWriteStream(process.env.LOG);
+
 const app = new Hono();
+app.use(requestId(), secureHeaders(), logger((line) => log.write(`${line}\n`)));
 app.get("/health", (c) => c.json({ status: "ok" }));
 app.use(
   "/trpc/*",
