@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 import tomllib
@@ -10,7 +11,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from wit.config import Config
+from wit.config import Config, Uplink
 from wit.config_file import default_text
 from wit.config_rules import SECTIONS, TYPES, split_endpoint
 from wit.config_sources import choose_data_dir, load, read, render
@@ -213,6 +214,46 @@ def test_the_file_uncommented_gives_the_defaults(tmp_path):
 def test_conf_wit_toml_is_the_generated_text():
     shipped = Path(__file__).parent.parent / "conf" / "wit.toml"
     assert shipped.read_text() == default_text()
+
+
+UPLINK = {"name": "up", "url": "https://registry.example", "names": ["@a/*", "left-*"]}
+
+
+def test_a_list_of_tables_comes_from_the_file_or_as_json(tmp_path):
+    toml = (
+        '[[packages.uplinks]]\nname = "up"\nurl = "https://registry.example"\n'
+        'names = ["@a/*", "left-*"]\n[[packages.uplinks]]\nname = "other"\nurl = "http://x:1"\n'
+    )
+    expected = Uplink("up", "https://registry.example", names=("@a/*", "left-*"))
+    assert loaded(tmp_path, toml).packages.uplinks == (expected, Uplink("other", "http://x:1"))
+    given = loaded(tmp_path, toml, WIT_PACKAGES_UPLINKS=json.dumps([UPLINK])).packages
+    assert given.uplinks == (expected,)
+    assert loaded(tmp_path, toml, WIT_PACKAGES_UPLINKS="none").packages.uplinks == ()
+    tmp_path.joinpath("wit.toml").write_text(toml)
+    printed = tomllib.loads(render(read(tmp_path, {}, {}, write_default=False)))
+    assert printed["packages"]["uplinks"][0].items() >= UPLINK.items()
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ("{}", "list of tables"),
+        ("[1]", "list of tables"),
+        ("not json", "list of tables"),
+        ([{"name": "up"}], "the key url"),
+        ([UPLINK | {"url": ""}], "for url"),
+        ([UPLINK | {"url": "ftp://x"}], "for url"),
+        ([UPLINK | {"url": "https://me:password@x"}], "for url"),
+        ([UPLINK | {"names": "*", "host": "x"}], "no key 'host'"),
+        ([UPLINK | {"names": ["a b"]}], "for names"),
+        ([UPLINK | {"timeout_seconds": "soon"}], "for timeout_seconds"),
+    ],
+)
+def test_complaints_about_a_table_name_its_key(tmp_path, tables, words):
+    text = tables if isinstance(tables, str) else json.dumps(tables)
+    complaint = refused(tmp_path, WIT_PACKAGES_UPLINKS=text)
+    assert "environment WIT_PACKAGES_UPLINKS: packages.uplinks: " in complaint
+    assert words in complaint
 
 
 def test_endpoints_are_read_as_twisted_reads_them():

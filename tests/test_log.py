@@ -6,7 +6,10 @@ import io
 import json
 
 import pytest
-from twisted.logger import ILogObserver, Logger
+from twisted.internet import reactor
+from twisted.internet.protocol import Factory
+from twisted.logger import ILogObserver, Logger, globalLogPublisher
+from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
@@ -58,6 +61,27 @@ def test_level_filter_and_change():
     line.set_level("debug")
     log.debug("also")
     assert [row.split("] ")[1] for row in stream.getvalue().splitlines()] == ["yes", "also"]
+
+
+def test_what_twisted_says_of_each_port_and_connection_is_debug(run):
+    async def open_and_close():
+        await reactor.listenTCP(0, Factory(), interface="127.0.0.1").stopListening()
+
+    def said(level):
+        stream = io.StringIO()
+        observe = LineObserver(stream, level)
+        globalLogPublisher.addObserver(observe)
+        try:
+            run(open_and_close())
+            log.msg("something else")
+        finally:
+            globalLogPublisher.removeObserver(observe)
+        return stream.getvalue().splitlines()
+
+    assert [line.split("] ")[1] for line in said("info")] == ["something else"]
+    words = [line for line in said("debug") if "something else" not in line]
+    assert len(words) == 4
+    assert all(" debug [" in line for line in words)
 
 
 def test_user_text_forges_no_line_and_drives_no_terminal():
@@ -146,8 +170,17 @@ def test_harmless_text_stays(text):
     assert redact(text) == text
 
 
-@pytest.mark.parametrize("path", ["/api/auth/reset-password/", "/invitations/"])
-def test_secrets_in_paths_of_mails_are_masked(path):
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/auth/reset-password/",
+        "/invitations/",
+        "/login/npm/",
+        "/api/packages/-/v1/login/done/",
+        "/api/packages/-/user/token/",
+    ],
+)
+def test_secrets_in_paths_are_masked(path):
     assert redact(f"GET {path}{'aB3' * 8} 200") == f"GET {path}*** 200"
 
 

@@ -259,10 +259,10 @@ class Sandboxes:
     anyone: bool = False
     """Whether every user, or administrators only, may make sandboxes of no repository."""
     network: str = "none"
-    """What sandboxes reach: none, restricted (to allowed_hosts) or full."""
+    """What sandboxes reach: none, restricted (to allowed_hosts) or full. Sandboxes of the local
+    provider cannot have full; containers can, by docker_network."""
     networks: tuple[str, ...] = ("none", "restricted")
-    """What repositories and users may choose instead. On this machine, full reaches whatever
-    this machine does."""
+    """What repositories and users may choose instead."""
     allowed_hosts: tuple[str, ...] = ()
     """Host names (or *.example.org; without a port: 80 and 443) that sandboxes with a restricted
     network may reach."""
@@ -364,6 +364,70 @@ class Terminals:
 
 
 @attrs.frozen
+class Uplink:
+    """A registry that packages come from which are not published here."""
+
+    name: str
+    """What it is called in logs and metrics."""
+    url: str
+    """Its address, such as https://registry.example.org."""
+    names: tuple[str, ...] = ("*",)
+    """Packages that may come from it: names, or patterns such as @scope/* and left-*."""
+    hosts: tuple[str, ...] = ()
+    """Hosts, besides its own, that its tarballs may lie on; nothing else is ever asked."""
+    token_variable: str = ""
+    """Environment variable with the token that it wants; empty: none."""
+    readers: str = ""
+    """Who gets its packages: everybody, or users, who are signed in. Empty: users if it wants a
+    token, otherwise everybody."""
+    timeout_seconds: float = 30.0
+    """How long an answer of it, or the next piece of one, may take."""
+    max_age_seconds: float = 300.0
+    """A packument is used for so long before it is asked again whether it changed."""
+    max_packument_bytes: int = 64 * MIB
+    """The largest packument that is taken from it."""
+
+
+@attrs.frozen
+class Packages:
+    """The npm registry."""
+
+    enabled: bool = True
+    """Whether there is one."""
+    max_tarball_bytes: int = 512 * MIB
+    """The largest tarball, published or from an uplink."""
+    max_unpacked_bytes: int = 4 * GIB
+    """What a published tarball may unpack to."""
+    max_files: int = 100_000
+    """Files in a published tarball."""
+    max_manifest_bytes: int = 16 * MIB
+    """The largest publish request, apart from its tarball."""
+    rendered_bytes: int = 128 * MIB
+    """Memory for answers about packages that are asked for often."""
+    storage: str = "local"
+    """Where published tarballs are: local (a folder) or s3."""
+    dir: str = ""
+    """Their folder; empty: DATA_DIR/packages."""
+    s3_endpoint: str = ""
+    """Address of an S3-compatible service, such as https://s3.example.org."""
+    s3_region: str = "us-east-1"
+    """Its region."""
+    s3_bucket: str = ""
+    """The bucket; it must exist."""
+    s3_prefix: str = ""
+    """What the names of our objects in it begin with, such as wit/."""
+    s3_access_key: str = ""
+    """Access key."""
+    s3_secret_key: str = ""
+    """Secret key; best given as WIT_PACKAGES_S3_SECRET_KEY."""
+    cache_bytes: int = 10 * GIB
+    """Disk for what came from uplinks, in DATA_DIR/cache/npm."""
+    uplinks: tuple[Uplink, ...] = ()
+    """Registries that other packages come from. The first one whose names match is asked, and no
+    other; a name that is published here comes from none. In the environment: a JSON list."""
+
+
+@attrs.frozen
 class Log:
     """Logging."""
 
@@ -397,12 +461,17 @@ class Config:
     ai: Ai = Ai()
     sandboxes: Sandboxes = Sandboxes()
     terminals: Terminals = Terminals()
+    packages: Packages = Packages()
     log: Log = Log()
     metrics: Metrics = Metrics()
 
     @property
     def repos_dir(self) -> Path:
         return Path(self.repositories.dir) if self.repositories.dir else self.data_dir / "repos"
+
+    @property
+    def packages_dir(self) -> Path:
+        return Path(self.packages.dir) if self.packages.dir else self.data_dir / "packages"
 
     @property
     def database_url(self) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from wit import config
-from wit.config_rules import SECTIONS
+from wit.config_rules import SECTIONS, TABLES
 
 _HEAD = """\
 # Settings of wit.
@@ -37,9 +37,24 @@ def default_text() -> str:
         for field in attrs.fields(cls):
             comment = comments[cls.__name__, field.name]
             lines += [f"# {line}" for line in comment.splitlines()]
+            lines += _example(f"{section}.{field.name}", comments)
             note = _in_words(field.name, field.default)
             lines += [f"#{field.name} = {toml_value(field.default)}{note}", ""]
     return "\n".join(lines)
+
+
+def _example(key: str, comments: dict[tuple[str, str], str]) -> list[str]:
+    """One table of a list of tables, as a comment; nothing for other keys."""
+    if key not in TABLES:
+        return []
+    cls = TABLES[key]
+    lines = ["#", f"#   # {inspect.getdoc(cls)}", f"#   [[{key}]]"]
+    for field in attrs.fields(cls):
+        lines += [f"#   # {line}" for line in comments[cls.__name__, field.name].splitlines()]
+        required = field.default is attrs.NOTHING
+        value = '"..."' if required else toml_value(field.default)
+        lines.append(f"#   {field.name} = {value}{_in_words(field.name, field.default)}")
+    return [*lines, "#"]
 
 
 def write_default(data_dir: Path) -> Path:
@@ -67,6 +82,9 @@ def toml_value(value: Any) -> str:
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if attrs.has(type(value)):
+        fields = attrs.asdict(value, recurse=False).items()
+        return "{" + ", ".join(f"{name} = {toml_value(item)}" for name, item in fields) + "}"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 

@@ -7,6 +7,7 @@ the value came from, its key and the value itself.
 from __future__ import annotations
 
 import ipaddress
+import json
 import math
 import re
 import types
@@ -32,10 +33,24 @@ TYPES: dict[str, Any] = {
     for section, cls in SECTIONS.items()
     for name, kind in typing.get_type_hints(cls).items()
 }
-"""``section.key`` -> its type: str, int, float, bool or tuple[str, ...]."""
+"""``section.key`` -> its type: str, int, float, bool, tuple[str, ...], or a tuple of an attrs class
+(a list of tables)."""
+
+TABLES: dict[str, type[Any]] = {
+    key: item
+    for key, kind in TYPES.items()
+    if isinstance(kind, types.GenericAlias) and attrs.has(item := typing.get_args(kind)[0])
+}
+"""``section.key`` of a list of tables -> the class of one."""
 
 PATHS = frozenset(
-    {"repositories.dir", "ssh.host_keys", "sandboxes.local_dir", "sandboxes.docker_tls_dir"}
+    {
+        "repositories.dir",
+        "ssh.host_keys",
+        "sandboxes.local_dir",
+        "sandboxes.docker_tls_dir",
+        "packages.dir",
+    }
 )
 """Keys whose values are paths, made absolute by the source they come from."""
 
@@ -50,6 +65,8 @@ KEYS = frozenset(
         "sandboxes.e2b_api_key",
         "sandboxes.daytona_api_key",
         "sandboxes.options",
+        "packages.s3_access_key",
+        "packages.s3_secret_key",
     }
 )
 """Keys whose values are secrets from end to end: never shown at all."""
@@ -64,9 +81,15 @@ def convert(key: str, raw: object, *, split: bool = False) -> Any:
     """``raw`` as the type of ``key``, within its limits.
 
     Text is understood for every type; with ``split`` a list is written with commas. For a list,
-    "none" is the empty one. Raises ValueError with what was expected.
+    "none" is the empty one. A list of tables as text is JSON. Raises ValueError with what was
+    expected.
     """
-    kind = TYPES[key]
+    if key in TABLES:
+        return _tables(key, raw)
+    return _convert(key, TYPES[key], raw, split)
+
+
+def _convert(key: str, kind: Any, raw: object, split: bool) -> Any:
     if isinstance(kind, types.GenericAlias):
         value: Any = _texts(raw, split)
         for item in value:
@@ -75,6 +98,36 @@ def convert(key: str, raw: object, *, split: bool = False) -> Any:
     value = _READERS[kind](raw)
     _check(key, value)
     return value
+
+
+def _tables(key: str, raw: object) -> tuple[Any, ...]:
+    cls = TABLES[key]
+    expected = f"a list of tables, [[{key}]] in the file or JSON in the environment"
+    if isinstance(raw, str):
+        try:
+            raw = [] if raw.strip() == "none" else json.loads(raw)
+        except ValueError:
+            raise ValueError(expected) from None
+    if not isinstance(raw, list) or not all(isinstance(table, dict) for table in raw):
+        raise ValueError(expected)
+    fields = typing.get_type_hints(cls)
+    required = [field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING]
+    found = []
+    for table in raw:
+        for name in table:
+            if name not in fields:
+                raise ValueError(f"no key {name!r} in [[{key}]], only " + ", ".join(fields))
+        for name in required:
+            if name not in table:
+                raise ValueError(f"the key {name} in every [[{key}]]")
+        values = {}
+        for name, value in table.items():
+            try:
+                values[name] = _convert(f"{key}.{name}", fields[name], value, False)
+            except ValueError as error:
+                raise ValueError(f"for {name} in [[{key}]] {error}") from None
+        found.append(cls(**values))
+    return tuple(found)
 
 
 def _check(key: str, value: Any) -> None:
@@ -183,6 +236,12 @@ def _base_url(value: str) -> None:
         raise ValueError(expected) from None
     if value and not (parts.scheme in ("http", "https") and parts.hostname and plain):
         raise ValueError(expected)
+
+
+def _uplink_url(value: str) -> None:
+    if not value:
+        raise ValueError("an address such as https://registry.example.org")
+    _base_url(value)
 
 
 def _origin(value: str) -> None:
@@ -384,6 +443,27 @@ RULES: dict[str, Check] = {
     "sandboxes.docker_pull": _one_of("never", "missing"),
     "sandboxes.e2b_api_url": _base_url,
     "sandboxes.daytona_api_url": _base_url,
+    "packages.storage": _one_of("local", "s3"),
+    "packages.s3_endpoint": _base_url,
+    "packages.s3_region": _matching(r"[A-Za-z0-9-]{1,64}", "a region such as us-east-1"),
+    "packages.s3_bucket": _matching(r"([a-z0-9][a-z0-9.-]{1,62})?", "a bucket's name"),
+    "packages.s3_prefix": _matching(
+        r"([\w.-]+/)*[\w.-]*", "letters, digits, dots and dashes, with / between them"
+    ),
+    "packages.rendered_bytes": _between(0, 2**40),
+    "packages.uplinks.name": _matching(r"[A-Za-z0-9._-]{1,64}", "a short name such as npm"),
+    "packages.uplinks.url": _uplink_url,
+    "packages.uplinks.names": _matching(
+        r"(@[a-z0-9._~*-]+/)?[A-Za-z0-9._~*-]+", "a package's name, or a pattern such as @scope/*"
+    ),
+    "packages.uplinks.hosts": _matching(
+        r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?", "a host name, perhaps with a port"
+    ),
+    "packages.uplinks.token_variable": _matching(
+        r"([A-Za-z_][A-Za-z0-9_]*)?", "the name of an environment variable"
+    ),
+    "packages.uplinks.readers": _one_of("", "everybody", "users"),
+    "packages.uplinks.max_age_seconds": _between(0, 10**9),
     "log.level": _one_of("debug", "info", "warn", "error", "critical"),
     "log.format": _one_of("text", "json"),
     "metrics.listen": _endpoint,

@@ -16,6 +16,7 @@ from wit.accounts.authors import Authors
 from wit.accounts.credentials import Credentials
 from wit.accounts.identity import Identity
 from wit.accounts.last_use import LastUse
+from wit.accounts.one_time import OneTimeSecrets
 from wit.accounts.organizations import Organizations
 from wit.accounts.passwords import Passwords
 from wit.accounts.secrets import Secrets, key_material
@@ -51,6 +52,8 @@ from wit.jobs.queue import JobQueue
 from wit.metrics import Metrics
 from wit.oauth.provider import OAuthProvider
 from wit.oauth.tokens import OAuthTokens
+from wit.packages.logins import Logins
+from wit.packages.service import Packages
 from wit.repositories.activity import Activities
 from wit.repositories.branches import Branches
 from wit.repositories.browsing import Browsing
@@ -139,6 +142,15 @@ class Core:
             secrets=self.secrets,
             signer=self.signer,
             jobs=self.jobs,
+        )
+
+        self.package_logins = Logins(
+            db,
+            runtime,
+            sign_in=self.identity.sign_in,
+            profiles=self.identity.profiles,
+            tokens=self.tokens,
+            one_time=OneTimeSecrets(db, runtime),
         )
 
         self.governor = Governor(config.git, runtime, metrics)
@@ -285,6 +297,7 @@ class Core:
             metrics=metrics,
             suspect=suspect,
         )
+        self.packages = Packages(config, db, runtime, metrics, gate=self.gate, journal=self.journal)
         self.sandbox_service = SandboxService(
             config,
             db,

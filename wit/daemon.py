@@ -9,6 +9,7 @@ The tree, in the order of its starts; stops go the other way round, each one awa
     jobs          the durable queue, housekeeping
     sandboxes     providers, leases, what a crash left behind
     terminals     their ends, and the rights of who looks at them
+    packages      downloads that were counted; blobs that nothing points to; uplinks
     doors         ssh and http: both stop accepting at once and finish their work side by side
     metrics       their own endpoint; the tick time
 """
@@ -49,6 +50,7 @@ from wit.web.routes.auth.door import AuthDoor
 from wit.web.routes.documents import Documents
 from wit.web.routes.git import GitDoor
 from wit.web.routes.health import Health
+from wit.web.routes.npm.door import NpmDoor
 from wit.web.routes.oauth.door import OAuthDoor
 from wit.web.routes.pages.door import PagesDoor
 from wit.web.routes.repos import add_routes
@@ -118,6 +120,7 @@ class Daemon:
             [
                 self.trpc.route,
                 git_door.route,
+                NpmDoor(core).route,
                 self.health.route(),
                 PagesDoor(core).route,
                 TerminalDoor(core, callers).route,
@@ -188,6 +191,7 @@ class Daemon:
                 ("jobs", Together(core.jobs, core.housekeeping, core.scrubbing)),
                 ("sandboxes", core.sandbox_service),
                 ("terminals", core.terminals),
+                ("packages", core.packages),
                 # HTTP last: when /readyz answers, SSH does too.
                 ("doors", Together(self.ssh, self.http)),
                 (

@@ -16,6 +16,7 @@ import json
 import re
 import sys
 from datetime import UTC, datetime
+from functools import lru_cache
 from string import Formatter
 from typing import Any, TextIO
 
@@ -32,7 +33,11 @@ LEVELS = {level.name: index for index, level in enumerate(LogLevel.iterconstants
 MAX_MESSAGE = 16 * 1024
 """Characters of one message or value that are kept."""
 
+MAX_WORD = 64
+"""Letters and digits alone, up to here, are shown as they are."""
+
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CHATTER = re.compile(r"(Starting|Stopping) factory |.+ starting on \S+$|\(.+ Port \S+ Closed\)$")
 _NEEDS_QUOTES = re.compile(r"[\s\"=]|^$")
 _LEGACY = frozenset({"format", "message", "time", "system", "isError", "failure", "why"})
 """Keys that twisted.python.log puts into every event."""
@@ -66,8 +71,7 @@ class LineObserver:
         self._lowest = LEVELS[level]
 
     def __call__(self, event: LogEvent) -> None:
-        level = event.get("log_level", LogLevel.info)
-        if LEVELS.get(level.name, 0) < self._lowest:
+        if LEVELS.get(_level(event), 0) < self._lowest:
             return
         try:
             self._stream.write(self._format(event) + "\n")
@@ -78,9 +82,9 @@ class LineObserver:
 
 def format_text(event: LogEvent) -> str:
     """The event as text, without the last newline."""
-    level = event.get("log_level", LogLevel.info).name
+    level = _level(event)
     fields = " ".join(f"{key}={_text_value(value)}" for key, value in _fields(event).items())
-    time = _time(event).strftime("%Y-%m-%dT%H:%M:%SZ")
+    time = _second(int(event.get("log_time", 0.0)))
     line = f"{time} {level:<5} [{_subsystem(event)}] {_message(event)}"
     lines = [f"{line} {fields}" if fields else line]
     lines += (f"  {clean(part)}" for part in _traceback(event).splitlines())
@@ -91,7 +95,7 @@ def format_json(event: LogEvent) -> str:
     """The event as one JSON object, without the last newline."""
     entry: dict[str, Any] = {
         "time": _time(event).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "level": event.get("log_level", LogLevel.info).name,
+        "level": _level(event),
         "system": _subsystem(event),
         "message": _message(event),
     }
@@ -104,6 +108,8 @@ def format_json(event: LogEvent) -> str:
 
 def clean(text: str) -> str:
     """``text`` without secrets, cut to a sane length, its control characters escaped."""
+    if len(text) <= MAX_WORD and text.isascii() and text.isalnum():
+        return text
     if len(text) > MAX_MESSAGE:
         text = f"{text[:MAX_MESSAGE]}… ({len(text) - MAX_MESSAGE} characters more)"
     return _UNSAFE.sub(_escape, redact(text))
@@ -113,12 +119,28 @@ def _escape(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode("ascii")
 
 
+def _level(event: LogEvent) -> str:
+    """Its name. What Twisted says of every port and connection is for those who look closely."""
+    level: str = event.get("log_level", LogLevel.info).name
+    namespace = event.get("log_namespace") or ""
+    is_chatter = level == "info" and not namespace.startswith("wit.")
+    return "debug" if is_chatter and _CHATTER.match(formatEvent(event)) else level
+
+
+@lru_cache(maxsize=2)
+def _second(timestamp: int) -> str:
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _time(event: LogEvent) -> datetime:
     return datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
 
 
 def _message(event: LogEvent) -> str:
-    message = formatEvent(event)
+    try:
+        message = event["log_format"].format_map(event)
+    except Exception:  # no format, one that calls something, or one that does not fit
+        message = formatEvent(event)
     if not message and "log_failure" in event:
         message = str(event["log_failure"].getErrorMessage())
     return clean(message)
@@ -126,14 +148,18 @@ def _message(event: LogEvent) -> str:
 
 def _subsystem(event: LogEvent) -> str:
     """``web`` for wit.web.site, the whole name for code that is not ours."""
-    namespace = event.get("log_namespace") or event.get("log_system") or "-"
+    return _short_name(str(event.get("log_namespace") or event.get("log_system") or "-"))
+
+
+@lru_cache
+def _short_name(namespace: str) -> str:
     parts = namespace.split(".")
     return clean(parts[1] if parts[0] == "wit" and len(parts) > 1 else namespace)
 
 
 def _fields(event: LogEvent, keep_all: bool = False) -> dict[str, Any]:
     """What the event carries; what its message already shows is left out of text lines."""
-    shown = set() if keep_all else _named_in(event.get("log_format") or "")
+    shown = frozenset() if keep_all else _named_in(event.get("log_format") or "")
     return {
         key: MASK if key.lower() in _SECRET_KEYS else value
         for key, value in event.items()
@@ -141,14 +167,17 @@ def _fields(event: LogEvent, keep_all: bool = False) -> dict[str, Any]:
     }
 
 
-def _named_in(format_string: str) -> set[str]:
+@lru_cache
+def _named_in(format_string: str) -> frozenset[str]:
     try:
-        return {name for _, name, _, _ in Formatter().parse(format_string) if name}
+        return frozenset(name for _, name, _, _ in Formatter().parse(format_string) if name)
     except ValueError:
-        return set()
+        return frozenset()
 
 
 def _text_value(value: Any) -> str:
+    if isinstance(value, int | float):
+        return str(value)
     text = clean(_plain(value))
     return json.dumps(text, ensure_ascii=False) if _NEEDS_QUOTES.search(text) else text
 

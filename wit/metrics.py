@@ -87,3 +87,9 @@ class Metrics:
             buckets=_SANDBOX,
             registry=registry,
         )
+        self.uplink_answers = Counter(
+            "wit_uplink_answers",
+            "Packuments and tarballs of uplinks by where they came from (or why not)",
+            ["uplink", "what", "outcome"],
+            registry=registry,
+        )

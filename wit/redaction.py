@@ -10,8 +10,9 @@ import re
 
 MASK = "***"
 
-_HINT = re.compile(
-    r"(?i)authorization|cookie|basic|bearer|wit_|witsec_|://|private key|reset-|invitations/|="
+_HINTS = (
+    *("authorization", "cookie", "basic", "bearer", "wit_", "witsec_", "://", "private key"),
+    *("reset-", "invitations/", "/token/", "/login/", "="),
 )
 """Some of this is in every text with a secret, and none of it in most texts."""
 
@@ -25,7 +26,9 @@ _USERINFO = re.compile(r"(?i)((?:\bhttps?)?://)([^\s/?#'\"]*)@")
 _QUERY = re.compile(
     r"(?i)([?&;](?:access_token|refresh_token|token|password|client_secret|secret|code|invitation)=)[^&;\s'\"]+"
 )
-_PATH = re.compile(r"(/(?:reset-password|invitations)/)[A-Za-z0-9]{8,}")
+_PATH = re.compile(
+    r"(/(?:reset-password|invitations|user/token|v1/login/done|login/npm)/)[A-Za-z0-9_.~%-]{8,}"
+)
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL
 )
@@ -33,7 +36,8 @@ _PRIVATE_KEY = re.compile(
 
 def redact(text: str) -> str:
     """``text`` with every secret in it replaced by ``***``; names of users and hosts stay."""
-    if not _HINT.search(text):
+    lower = text.lower()
+    if not any(hint in lower for hint in _HINTS):
         return text
     if "PRIVATE KEY" in text:
         text = _PRIVATE_KEY.sub(rf"-----BEGIN \1----- {MASK}", text)

@@ -31,6 +31,7 @@ ROUTERS = (
     "userAiKeys",
     "repoAiKeys",
     "sandbox",
+    "packages",
 )
 
 TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[A-Za-z_][A-Za-z0-9_]*|\d+|\[\]|[{}()<>:;?|&,=]|=>|\S)')
@@ -46,7 +47,7 @@ class Types:
         self._named = named
 
     def shape(self, text: str) -> Any:
-        self._tokens = TOKEN.findall(text)
+        self._tokens = TOKEN.findall(re.sub(r"/\*.*?\*/", "", text))
         parsed = self._union()
         assert not self._tokens, (text, self._tokens)
         return parsed

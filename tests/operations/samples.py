@@ -33,7 +33,8 @@ def sample(schema: Mapping[str, Any]) -> Any:
     for union in ("anyOf", "oneOf"):
         if union in schema:
             return sample(schema[union][0])
-    match schema.get("type"):
+    kind = schema.get("type")
+    match kind[0] if isinstance(kind, list) else kind:
         case "string":
             return _text(schema)
         case "integer" | "number":

@@ -14,15 +14,32 @@ import pytest
 from twisted.internet import reactor
 
 from tests.operations.samples import sample
-from tests.operations.world import CLOSED, MISSING, OPEN, VAULT, Caller, World, make_world
+from tests.operations.world import (
+    CLOSED,
+    HIDDEN,
+    MAINTAINERS,
+    MISSING,
+    NO_PACKAGE,
+    NOTHING,
+    OF_CLOSED,
+    OF_OPEN,
+    OF_VAULT,
+    OPEN,
+    PACKAGES,
+    VAULT,
+    Caller,
+    World,
+    make_world,
+)
 from tests.support.postgres import PostgresServer
 from wit.access.actor import Level
 from wit.errors import WitError
-from wit.operations.access import Administrator, Org, Public, Repo, SignedIn
+from wit.operations.access import Administrator, Org, Package, Public, Repo, SignedIn
 from wit.operations.api import admit, wit_api
 from wit.operations.call import Call
 from wit.operations.registry import Operation
 from wit.operations.schemas import REFERENCE, make_schemas
+from wit.packages.rights import Act
 from wit.runtime import Runtime
 
 REGISTRY = wit_api()
@@ -75,6 +92,24 @@ def test_what_is_invisible_is_answered_as_what_is_missing(world: World, run: Any
     assert tried == 2 * sum(isinstance(operation.access, Repo) for operation in REGISTRY)
 
 
+def test_packages_that_are_invisible_are_answered_as_missing_ones(world: World, run: Any) -> None:
+    """To the letter, but for the name that was asked for."""
+
+    async def answer(caller: Caller, operation: Operation, target: str) -> tuple[str, str]:
+        values = _values(operation, world, target, caller)
+        code, message = await _outcome(operation, world, caller, values)
+        return code, message.replace(target, "NAME")
+
+    about_packages = [operation for operation in REGISTRY if isinstance(operation.access, Package)]
+    assert about_packages
+    for operation in about_packages:
+        for caller in world.callers:
+            if caller.name in ("anonymous", "stranger", "siteadmin"):
+                targets = (HIDDEN, OF_CLOSED, OF_VAULT, NO_PACKAGE)
+                found = {run(answer(caller, operation, target)) for target in targets}
+                assert len(found) == 1, f"{operation.name}, {caller.name}"
+
+
 async def _try_all(operation: Operation, world: World) -> list[str]:
     wrong = []
     for caller in world.callers:
@@ -103,6 +138,8 @@ def _targets(operation: Operation) -> tuple[str, ...]:
     match operation.access:
         case Repo():
             return OPEN, CLOSED, VAULT, MISSING
+        case Package():
+            return OF_OPEN, HIDDEN, OF_CLOSED, OF_VAULT, NO_PACKAGE
         case Org(or_self=str()):
             return "acme", SELF
         case Org():
@@ -130,6 +167,8 @@ def _expected(operation: Operation, caller: Caller, target: str) -> str:
             return OK if enough or target == SELF else "forbidden"
         case Repo() as access:
             return _repository(access, caller, target)
+        case Package(act=act):
+            return _package(act, caller, target)
     raise AssertionError(f"{operation.name}: no rule for {operation.access!r}")
 
 
@@ -156,6 +195,30 @@ def _repository(access: Repo, caller: Caller, target: str) -> str:
     return "forbidden" if granted < needed or caller.by_token else OK
 
 
+def _package(act: Act, caller: Caller, target: str) -> str:
+    if act > Act.SEE and caller.person is None:
+        return "unauthorized"
+    if act > Act.SEE and caller.by_token:
+        return "forbidden"
+    if target == NO_PACKAGE:
+        return "not_found"
+    repo, visibility = PACKAGES[target]
+    if caller.by_token:
+        return OK if target == OF_OPEN else "not_found"
+    level = (NOTHING if caller.person is None else caller.levels)[repo]
+    maintains = caller.person in MAINTAINERS and repo != VAULT
+    least = Level.WRITE if repo == OPEN and visibility == "private" else Level.READ
+    if level < least and not maintains:
+        return "not_found"
+    able = {
+        Act.SEE: True,
+        Act.PUBLISH: maintains or level >= Level.WRITE,
+        Act.MANAGE: maintains or level >= Level.OWNER,
+        Act.OWN: level >= Level.OWNER,
+    }
+    return OK if able[act] else "forbidden"
+
+
 def _values(
     operation: Operation, world: World, target: str, caller: Caller
 ) -> dict[str, Any] | None:
@@ -171,6 +234,11 @@ def _values(
             values[first], values[second] = target.split("/")
         else:
             values[first] = world.repo_ids[target]
+    elif isinstance(access, Package):
+        if access.by == "scope/name":
+            values["scope"], values["name"] = None, target
+        else:
+            values[access.by] = target if access.by == "fullName" else world.package_ids[target]
     elif isinstance(access, Org):
         found = {"orgId": world.org_id, "teamId": world.team_id}
         values[access.by] = found.get(access.by, "acme")

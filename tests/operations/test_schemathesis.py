@@ -56,6 +56,7 @@ LAST = (
 REPO, ORG, TEAM, BOB = (f"{number}0000000-0000-4000-8000-000000000000" for number in range(1, 5))
 SHA = "5" * 40
 SANDBOX = "6" * 32
+PACKAGE = "70000000-0000-4000-8000-000000000000"
 """These stand for the ids of what is on a daemon."""
 
 KNOWN = {
@@ -72,6 +73,8 @@ KNOWN = {
     "path": ["", "README.md", "dir", "dir/code.py"],
     "branch": ["main"],
     "sandboxId": [SANDBOX],
+    "packageId": [PACKAGE],
+    "fullName": ["thing"],
 }
 """By field name: values that mean something."""
 
@@ -203,6 +206,7 @@ def _furnish(daemon: Daemon, session: requests.Session, folder: Path) -> dict[st
     repo = mutate("repos.create", name="thing")
     org = mutate("organizations.create", name="acme")
     team = mutate("organizations.createTeam", orgId=org["id"], name="keepers")
+    package = mutate("packages.create", repoId=repo["id"], name="thing")
     asked = {"input": json.dumps({"json": {"username": "bob"}})}
     bob = given(session.get(daemon.url("trpc/users.get"), params=asked))
     work = folder / "work"
@@ -214,7 +218,7 @@ def _furnish(daemon: Daemon, session: requests.Session, folder: Path) -> dict[st
     sandbox = made.json()["id"] if made.ok else "0" * 32  # where this machine can have none
     return {
         REPO: repo["id"], ORG: org["id"], TEAM: team["id"], BOB: bob["id"], SHA: sha,
-        SANDBOX: sandbox,
+        SANDBOX: sandbox, PACKAGE: package["id"],
     }  # fmt: skip
 
 

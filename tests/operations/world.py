@@ -23,11 +23,26 @@ from wit.access.actor import (
 )
 from wit.core import Core
 from wit.db.tables import team_members, team_repositories, teams
-from wit.git.names import RepoName
+from wit.git.names import RepoName, parse_full_name
+from wit.packages.declaring import Texts
+from wit.packages.names import PackageName
 from wit.runtime import Runtime
 
 OPEN, CLOSED, VAULT, MISSING = "alice/open", "alice/closed", "acme/vault", "alice/missing"
 """A public, a private, and an organization's private repository, and one that is not there."""
+
+OF_OPEN, HIDDEN, OF_CLOSED, OF_VAULT, NO_PACKAGE = (
+    "of-open", "hidden", "of-closed", "of-vault", "no-package",
+)  # fmt: skip
+PACKAGES: dict[str, tuple[str, str]] = {
+    OF_OPEN: (OPEN, "public"),
+    HIDDEN: (OPEN, "private"),
+    OF_CLOSED: (CLOSED, "public"),
+    OF_VAULT: (VAULT, "private"),
+}
+"""The repository of each package, and its visibility."""
+MAINTAINERS = ("alice", "member")
+"""Of the packages of alice's repositories; member has no other right there."""
 
 PEOPLE = (
     "alice", "stranger", "reader", "writer", "admin", "member", "teammate", "orgadmin",
@@ -85,6 +100,7 @@ class World:
     repo_ids: dict[str, str]
     org_id: str
     team_id: str
+    package_ids: dict[str, str]
     callers: tuple[Caller, ...]
 
 
@@ -122,9 +138,26 @@ async def make_world(runtime: Runtime, folder: Path, database_url: str) -> World
         insert(team_repositories).values(**in_team, repo_id=repo_ids[VAULT], permission="admin"),
     ):
         await core.db.execute(statement)
+    package_ids = await _make_packages(core, Actor(ids["alice"], "alice", Origin.SESSION))
     _, secret = await core.tokens.create(ids["suspended"], "laptop", list(TOKEN_SCOPES))
     await core.users.suspend(ids["suspended"], "spam")
-    return World(core, ids, repo_ids, org_id, team_id, _callers(core, ids, secret))
+    callers = _callers(core, ids, secret)
+    return World(core, ids, repo_ids, org_id, team_id, package_ids, callers)
+
+
+async def _make_packages(core: Core, alice: Actor) -> dict[str, str]:
+    package_ids = {NO_PACKAGE: "00000000-0000-4000-8000-000000000000"}
+    for text, (full_name, visibility) in PACKAGES.items():
+        repo = await core.gate.repository(alice, parse_full_name(full_name), Level.OWNER)
+        name = PackageName(None, text)
+        row = await core.packages.declaring.create(
+            alice, repo, name, visibility=visibility, texts=Texts()
+        )
+        package_ids[text] = row["id"]
+        if repo["owner_id"] == alice.user_id:
+            for person in MAINTAINERS[1:]:
+                await core.packages.changes.add_maintainer(alice, name, person, "")
+    return package_ids
 
 
 def _callers(core: Core, ids: dict[str, str], suspended_token: str) -> tuple[Caller, ...]:

@@ -37,8 +37,20 @@ class OneTimeSecrets:
     async def create(self, kind: str, value: str, lifetime: timedelta, length: int = 24) -> str:
         """A new secret of ``length`` characters that stands for ``value``."""
         secret = random_text(self._runtime, length)
+        await self.put(kind, secret, value, lifetime)
+        return secret
+
+    async def put(
+        self,
+        kind: str,
+        secret: str,
+        value: str,
+        lifetime: timedelta,
+        tx: Connection | None = None,
+    ) -> None:
+        """Have ``secret``, which is known already, stand for ``value``."""
         now = self._runtime.now()
-        await self._db.execute(
+        await (tx or self._db).execute(
             insert(verifications),
             id=random_id(self._runtime),
             identifier=_name(kind, secret),
@@ -47,7 +59,6 @@ class OneTimeSecrets:
             created_at=now,
             updated_at=now,
         )
-        return secret
 
     async def look(self, kind: str, secret: str) -> str | None:
         """What the secret stands for; None if it is wrong, used or too old."""
@@ -57,6 +68,8 @@ class OneTimeSecrets:
     async def take(self, kind: str, secret: str, tx: Connection | None = None) -> str | None:
         """As :meth:`look`, and use it up: of many who try at once, one gets the value."""
         value = await self.look(kind, secret)
+        if value is None:  # one that is made at this moment is for the next who asks
+            return None
         used = await (tx or self._db).execute(
             _TAKE, name=_name(kind, secret), now=self._runtime.now()
         )

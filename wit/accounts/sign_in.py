@@ -23,6 +23,10 @@ SECOND_STEP = "2fa"
 SECOND_STEP_LIFETIME = timedelta(minutes=10)
 
 
+class CodeMissing(Unauthorized):
+    """The password is right, and the account wants the code of a second factor as well."""
+
+
 @attrs.frozen
 class SecondStep:
     """The password was right; ``token`` proves that when the code comes."""
@@ -85,12 +89,20 @@ class SignIn:
 
         Raises Unauthorized (also for a code that is missing), Forbidden, RateLimited.
         """
+        user = await self.person(login, password, code, device)
+        return await self._sessions.create(user["id"], device)
+
+    async def person(self, login: str, password: str, code: str, device: Device) -> Row:
+        """Whose password this is, and whose code where one is needed: the user's row.
+
+        Raises as :meth:`by_password_and_code`: CodeMissing, Unauthorized, Forbidden, RateLimited.
+        """
         user = await self._right_password(login, password, device, "either")
         if user["two_factor_enabled"]:
             if not code:
-                raise Unauthorized("this account signs in with two factors: send the code as well")
+                raise CodeMissing("this account signs in with two factors: send the code as well")
             await self._two_factor.check_either(user["id"], code)
-        return await self._sessions.create(user["id"], device)
+        return user
 
     async def confirm(self, user_id: str, password: str, device: Device) -> None:
         """Have who is signed in show the password once more. Raises Unauthorized, RateLimited."""

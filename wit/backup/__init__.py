@@ -5,6 +5,7 @@ The file is plain tar (gzipped if its name says so)::
     manifest.json                  format, wit's version, revision of the schema, time
     db/<table>.jsonl               rows, in a form of neither database engine
     repos/<owner>/<name>.git/...   refs first, then the objects that they need
+    packages/<sha512>              what was published, if it is kept in a local folder
     ssh/<host key>, wit.toml
     end.json                       what the file must hold; its absence means: cut off
 

@@ -33,6 +33,7 @@ SMALL = 16 * 1024 * 1024
 
 _FIXED = re.compile(r"manifest\.json|end\.json|wit\.toml|db/[a-z_]{1,63}\.jsonl")
 _HOST_KEY = re.compile(r"ssh/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_TARBALL = re.compile(r"packages/([0-9a-f]{128})")
 _REPOSITORY = re.compile(r"repos/([^/]+)/([^/]+)\.git/(.+)")
 _IN_REPOSITORY = re.compile(
     r"HEAD|config|description|packed-refs|shallow|info/attributes|"
@@ -188,9 +189,15 @@ def split_repository(name: str) -> tuple[str, str, str] | None:
     return (match[1], match[2], match[3]) if match else None
 
 
+def tarball_digest(name: str) -> str | None:
+    """The SHA-512 of a member that is a package's tarball, or None if it is another kind."""
+    match = _TARBALL.fullmatch(name)
+    return match[1] if match else None
+
+
 def _check_name(name: str) -> None:
     """Raises Invalid unless ``name`` is one that a backup holds (no way out of its folder)."""
-    if _FIXED.fullmatch(name) or _HOST_KEY.fullmatch(name):
+    if any(kind.fullmatch(name) for kind in (_FIXED, _HOST_KEY, _TARBALL)):
         return
     found = split_repository(name)
     if found is not None and _IN_REPOSITORY.fullmatch(found[2]):

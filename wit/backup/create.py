@@ -10,7 +10,7 @@ from typing import Protocol
 import attrs
 
 import wit
-from wit.backup import repository, rows
+from wit.backup import repository, rows, tarballs
 from wit.backup.archive import END, FORMAT, MANIFEST, Writer, check_stop
 from wit.backup.thread import stoppable
 from wit.backup.verify import unregistered
@@ -94,6 +94,7 @@ def _write(writer: Writer, core: Source, progress: Progress, stop: threading.Eve
                 spool.seek(0)
                 writer.add(f"db/{table.name}.jsonl", spool, size, now.timestamp())
         registered = rows.disk_paths(connection)
+        published = tarballs.named_by_rows(connection)
     problems: list[str] = []
     saved = 0
     for disk_path, folder in _folders(Folders(config.repos_dir), registered, problems):
@@ -106,6 +107,7 @@ def _write(writer: Writer, core: Source, progress: Progress, stop: threading.Eve
             problems.append(f"{disk_path}: its folder {folder} is missing")
         except WitError as error:
             problems.append(f"{disk_path}: {error.message}")
+    problems += tarballs.copy(config, published, writer, progress)
     _write_settings(writer, config, progress)
     writer.add_json(END, {"rows": counts, "repositories": saved, "problems": problems})
     return Summary(sum(counts.values()), saved, 0, tuple(problems))

@@ -14,8 +14,17 @@ from typing import Any
 import attrs
 from sqlalchemy.engine import Connection
 
-from wit.backup import repository, rows
-from wit.backup.archive import DAMAGED, END, FORMAT, MANIFEST, Member, members, split_repository
+from wit.backup import repository, rows, tarballs
+from wit.backup.archive import (
+    DAMAGED,
+    END,
+    FORMAT,
+    MANIFEST,
+    Member,
+    members,
+    split_repository,
+    tarball_digest,
+)
 from wit.backup.thread import stoppable
 from wit.backup.verify import fsck_problems, misfits
 from wit.config import Config
@@ -89,6 +98,7 @@ class _Restore:
                         self._take(member, staging, connection, stop)
                     self._problems += rows.broken_references(connection)
                     self._install_repositories(folders, staging, undo)
+                    tarballs.install(self._tarballs, self._config.packages_dir, undo)
                 undo.pop_all()
             os.sync()
         except DAMAGED as error:
@@ -97,10 +107,16 @@ class _Restore:
             raise Invalid(f"cannot restore {self._file}: {error}") from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+            shutil.rmtree(self._tarballs, ignore_errors=True)
         migrate.upgrade(self._config.database_url, self._config.data_dir / "backups")
         self._install_settings()
         self._verify(folders)
         return Restored(self._rows, len(self._repositories), tuple(self._problems))
+
+    @property
+    def _tarballs(self) -> Path:
+        """Where tarballs are until the rows are there."""
+        return self._config.packages_dir / f"restore-{self._stamp}"
 
     # Before
 
@@ -152,6 +168,8 @@ class _Restore:
                 self._progress(f"restoring {full_name}")
                 self._repositories.add(full_name)
             repository.put_back(staging / owner / f"{repo}.git", inner, member)
+        elif (sha512 := tarball_digest(name)) is not None:
+            tarballs.put_back(self._tarballs, sha512, member)
         else:
             raise Invalid(f"{name} is in the wrong place of the backup")
 
@@ -215,6 +233,7 @@ class _Restore:
         self._progress("verifying")
         with rows.reading(self._config.database_url) as connection:
             disk_paths = set(rows.disk_paths(connection))
+            self._problems += tarballs.missing(self._config, connection)
         self._problems += misfits(folders, disk_paths)
         for full_name in sorted(self._repositories):
             folder = folders.root / f"{full_name}.git"

@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 import sqlalchemy as sa
 
-from wit.backup import rows
+from wit.backup import rows, tarballs
 from wit.backup.archive import check_stop
 from wit.backup.thread import stoppable
 from wit.backup.verify import fsck_problems, misfits, quick_problems, stale_locks
@@ -220,6 +220,9 @@ class Examination:
         with rows.reading(self.config.database_url) as connection:
             table = sa.select(repositories.c.disk_path, repositories.c.read_only_reason)
             known = {row.disk_path: row.read_only_reason for row in connection.execute(table)}
+            lost = tarballs.missing(self.config, connection)
+        for sentence in lost:
+            yield fail("packages", sentence, "restore it from a backup, or publish anew")
         folders = Folders(root)
         for sentence in misfits(folders, known.keys()):
             level = warn if "wit sync" in sentence else fail

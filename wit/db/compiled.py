@@ -82,7 +82,7 @@ class Plan:
 
     def _find_sources(self, names: tuple[str, ...]) -> list[Source] | None:
         """Where each value comes from, in the order of the positions; None if not all is there."""
-        sources = {}
+        sources: dict[str, Source] = {}
         for bind, name in self._compiled.bind_names.items():
             processor = self._in.get(name)
             given = next((key for key in (bind.key, name) if key in names), None)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import psycopg2.extensions
     from sqlalchemy import Connection, Engine
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """All revisions of migrations/versions, oldest first. A test compares."""
 
 SCRIPTS = Path(__file__).parent / "migrations"

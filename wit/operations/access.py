@@ -15,6 +15,8 @@ import attrs
 from wit.access.actor import SCOPES, Actor, Level, OrgRole
 from wit.errors import Forbidden, Unauthorized
 from wit.git.names import repo_from_path
+from wit.packages.names import parse_name
+from wit.packages.rights import READ_SCOPE, WRITE_SCOPE, Act
 
 if TYPE_CHECKING:
     from wit.operations.call import Call
@@ -185,6 +187,50 @@ class Org:
     def describe(self) -> str:
         who = f"{self.role.name.lower()} of the organization"
         return f"{who}, or the user concerned" if self.or_self else who
+
+
+@attrs.frozen
+class Package:
+    """What one may do with a package, which becomes ``call.package``.
+
+    ``by`` names the input's fields: one with the package's id, ``fullName``, or ``scope/name``.
+    Changing needs the scope ``packages:write``; a token without ``packages:read`` sees what
+    everybody sees.
+    """
+
+    act: Act
+    by: str = "packageId"
+
+    @property
+    def scope(self) -> str | None:
+        return READ_SCOPE if self.act is Act.SEE else WRITE_SCOPE
+
+    def admit(self, actor: Actor) -> None:
+        if self.act > Act.SEE:
+            if actor.anonymous:
+                raise Unauthorized(SIGN_IN)
+            need_scope(actor, WRITE_SCOPE)
+
+    async def authorise(self, call: Call, values: Any) -> None:
+        rights = call.core.packages.rights
+        first, _, second = self.by.partition("/")
+        found = getattr(values, first)
+        if second:
+            plain = getattr(values, second)
+            name = parse_name(plain if found is None else f"@{found}/{plain}")
+            call.package = await rights.see(call.actor, name, self.act)
+        elif first == "fullName":
+            call.package = await rights.see(call.actor, parse_name(found), self.act)
+        else:
+            call.package = await rights.by_id(call.actor, str(found), self.act)
+
+    def describe(self) -> str:
+        return {
+            Act.SEE: "who may see the package",
+            Act.PUBLISH: "maintainers of the package, and who may write to its repository",
+            Act.MANAGE: "maintainers of the package, and owners of its repository",
+            Act.OWN: "owners of the package's repository",
+        }[self.act]
 
 
 def need_scope(actor: Actor, scope: str) -> None:

@@ -39,6 +39,7 @@ class Call:
     _repo: Row | None = None
     _org: Row | None = None
     _team: Row | None = None
+    _package: Row | None = None
     _body: ByteSource | None = None
 
     @property
@@ -80,6 +81,16 @@ class Call:
     @team.setter
     def team(self, row: Row) -> None:
         self._team = row
+
+    @property
+    def package(self) -> Row:
+        """The package that ``access=Package(...)`` found, as :class:`wit.packages.rights.Rights`
+        returns it."""
+        return _granted(self._package, "a package")
+
+    @package.setter
+    def package(self, row: Row) -> None:
+        self._package = row
 
     @property
     def body(self) -> ByteSource:

@@ -10,7 +10,7 @@ import re
 
 from wit import __version__
 from wit.access.actor import OAUTH_SCOPES, Level
-from wit.operations.access import Administrator, Org, Public, Repo
+from wit.operations.access import Administrator, Org, Package, Public, Repo
 from wit.operations.openapi_parts import (
     ERROR,
     ERROR_SCHEMAS,
@@ -31,6 +31,7 @@ from wit.operations.registry import (
     Style,
 )
 from wit.operations.schemas import REFERENCE, Schema, Schemas, make_schemas
+from wit.packages.rights import Act
 
 ALWAYS = ("unauthorized", "forbidden", "rate_limited", "unavailable")
 """A wrong credential, a suspended user, too many calls, a lost database: whatever is called."""
@@ -86,7 +87,7 @@ def codes(operation: Operation, *, has_body: bool) -> set[str]:
         found.add("invalid")
     if has_body:
         found |= {"too_large", "media_type", "timeout"}
-    if isinstance(operation.access, Repo | Org):
+    if isinstance(operation.access, Repo | Org | Package):
         found |= {"not_found", "invalid"}
     return found
 
@@ -225,8 +226,10 @@ def _security(operation: Operation, *, cookie: bool) -> list[Schema]:
         ways.append({"oauth": [access.scope]})
     if cookie:
         ways.append({"cookie": []})
-    anybody = isinstance(access, Public) or (
-        isinstance(access, Repo) and access.level <= Level.READ and not access.signed_in
+    anybody = (
+        isinstance(access, Public)
+        or (isinstance(access, Repo) and access.level <= Level.READ and not access.signed_in)
+        or (isinstance(access, Package) and access.act is Act.SEE)
     )
     return [{}, *ways] if anybody else ways
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 
 from tests.support.daemon import wait_until
 from tests.web.harness import Online, online
-from tests.web.routes.test_rest import Callers
+from tests.web.routes.things import Callers
 from wit.access.actor import Actor
 from wit.errors import NotFound
 from wit.operations.access import Public, SignedIn

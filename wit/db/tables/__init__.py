@@ -42,6 +42,15 @@ from wit.db.tables.owners import (
     team_repositories,
     teams,
 )
+from wit.db.tables.packages import (
+    package_dependencies,
+    package_dist_tags,
+    package_maintainers,
+    package_numbers,
+    package_stars,
+    package_versions,
+    packages,
+)
 from wit.db.tables.repositories import branch_protection_rules, collaborators, repositories
 from wit.db.tables.sandboxes import (
     repo_sandbox_config,
@@ -76,6 +85,13 @@ __all__ = [
     "oauth_refresh_tokens",
     "org_members",
     "organizations",
+    "package_dependencies",
+    "package_dist_tags",
+    "package_maintainers",
+    "package_numbers",
+    "package_stars",
+    "package_versions",
+    "packages",
     "pushes",
     "rate_limits",
     "repo_ai_keys",

@@ -15,7 +15,7 @@ from wit.web.pages.elements import links, problem
 from wit.web.routes.auth.errors import AuthError
 from wit.web.routes.auth.exchange import Exchange, Redirect
 from wit.web.routes.oauth.messages import form, no_store, parameters, redirect
-from wit.web.routes.pages import home, invitation, password, register, sign_in
+from wit.web.routes.pages import home, invitation, npm_login, password, register, sign_in
 from wit.web.routes.pages.visit import Form, Visit
 from wit.web.routes.path_table import Found, PathTable
 from wit.web.site import method_not_allowed
@@ -26,6 +26,7 @@ FORMS = {
     "/login": sign_in.LOGIN,
     "/login/code": sign_in.CODE,
     "/login/github": sign_in.GITHUB,
+    f"{npm_login.PATH}/{{secret}}": npm_login.NPM_LOGIN,
     "/logout": sign_in.LOGOUT,
     "/register": register.REGISTER,
     "/forgot-password": password.FORGOTTEN,

@@ -1,0 +1,1 @@
+"""The npm registry: packages of repositories, and what comes from other registries."""

@@ -1,0 +1,1 @@
+"""Packages of other registries (uplinks), kept here."""

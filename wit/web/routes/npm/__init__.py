@@ -1,0 +1,1 @@
+"""The npm door: ``/api/packages``, as npm, pnpm, yarn and bun use a registry."""
