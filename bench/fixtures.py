@@ -60,6 +60,11 @@ def wide() -> Path:
     return _made("wide.git", LARGE_COMMITS, 2 * 1024 * 1024, folders=1)
 
 
+def files(count: int) -> Path:
+    """A bare repository of so many files of some 2 KB, and as many commits."""
+    return _made(f"files-{count}.git", count, count * 2048)
+
+
 def _made(name: str, commits: int, size: int, folders: int = 97) -> Path:
     path = CACHE / name
     if (path / "complete").exists():

@@ -183,7 +183,7 @@ def spawn(
                 theirs, mine = (reading, writing) if number == 0 else (writing, reading)
                 os.set_blocking(mine, False)
                 if number != 2:
-                    _enlarge(mine)
+                    enlarge(mine)
                 ends[number], ours[number] = theirs, mine
             elif wanted == DEVNULL:
                 ends[number] = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -320,7 +320,7 @@ def seal_descriptors() -> None:
                 os.set_inheritable(fd, False)
 
 
-def _enlarge(pipe: int) -> None:
+def enlarge(pipe: int) -> None:
     """Ask for a pipe of PIPE_BYTES; an account with many pipes keeps the usual 64 KiB."""
     with contextlib.suppress(OSError):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

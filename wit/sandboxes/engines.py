@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from twisted.logger import Logger
 
 from wit.db.port import Row
 from wit.errors import Unavailable
 from wit.sandboxes.keys import Keys
-from wit.sandboxes.provider import NeedsKey, SandboxLost, SandboxProvider
+from wit.sandboxes.provider import Command, Execution, NeedsKey, SandboxLost, SandboxProvider
 from wit.sandboxes.records import ALIVE, Records, Stage, over
 from wit.sandboxes.registry import Registry
+from wit.sandboxes.terminals.line_mode import line_mode
 
 log = Logger()
 
@@ -47,6 +49,16 @@ class Engines:
             reason = f"{provider.name} no longer has it"
             await self._records.over(row["id"], Stage.LOST, reason, *ALIVE)
             raise over({**row, "state": Stage.LOST, "reason": reason}) from error
+
+    async def execute(self, row: Row, command: Command) -> Execution:
+        """Start a command; a shell on a terminal that the engine cannot have is a line mode.
+
+        Raises Invalid, and what :meth:`using` does.
+        """
+        async with self.using(row) as provider:
+            if command.terminal is None or provider.features.terminals:
+                return await provider.execute(row["ref"], command)
+        return line_mode(partial(self.execute, row), command)
 
     async def remove(self, row: Row) -> bool:
         """Have the engine remove what it has of a sandbox that is over; whether that went well.

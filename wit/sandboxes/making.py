@@ -1,4 +1,4 @@
-"""How a sandbox comes into being: what it may be, its row, the engine's part, its files.
+"""How a sandbox comes into being: its row, the engine's part, its files.
 
 The row is there before the engine hears of it, and is taken back if anything fails, also when
 whoever asked for it has gone: nothing is left that nobody knows of.
@@ -19,34 +19,22 @@ from twisted.internet.interfaces import IProtocolFactory
 from wit.config import Config
 from wit.db.port import Row
 from wit.db.tables import users
-from wit.errors import Invalid, NotFound, PreconditionFailed, WitError
-from wit.git.repository import BareRepository
+from wit.errors import NotFound, WitError
 from wit.metrics import Metrics
 from wit.repositories.manager import RepoManager
 from wit.runtime import Runtime, shielded
 from wit.sandboxes.audit import CommandLog
-from wit.sandboxes.checkout import GIT_PORT, Author, Checkouts, Origin, Target, origin_url
+from wit.sandboxes.checkout import GIT_PORT, Author, Checkouts, Origin, origin_url
 from wit.sandboxes.engines import Engines
-from wit.sandboxes.keys import Keys
 from wit.sandboxes.leases import Leases
-from wit.sandboxes.pool import Pool, new_sandbox_id
-from wit.sandboxes.provider import (
-    Exit,
-    Limits,
-    Network,
-    SandboxProvider,
-    SandboxSpec,
-    ServesInside,
-)
+from wit.sandboxes.pool import Pool
+from wit.sandboxes.provider import Exit, ServesInside
 from wit.sandboxes.records import Records, Room, Stage
-from wit.sandboxes.registry import Registry
-from wit.sandboxes.settings import RepoSettings, Settings
 from wit.sandboxes.tokens import SandboxTokens
 from wit.sandboxes.variables import Variables
+from wit.sandboxes.wishes import NewSandbox, Wish, Wishes
 
 Progress = Callable[[str], object]
-
-MIN_SECONDS = 60
 
 _AUTHOR = select(users.c.name, users.c.username, users.c.email).where(
     users.c.id == bindparam("user")
@@ -57,39 +45,6 @@ def quiet(_: str) -> None:
     """Progress that nobody looks at."""
 
 
-@attrs.frozen
-class NewSandbox:
-    """What somebody wants. None leaves it to the repository's settings, then to wit.toml."""
-
-    repo: Row | None = None
-    """A repository's row; None: not of a repository."""
-    ref: str | None = None
-    """Branch, tag or commit to be checked out; None: HEAD."""
-    checkout: bool = True
-    provider: str | None = None
-    image: str | None = None
-    network: Network | None = None
-    limits: Limits | None = None
-    seconds: int | None = None
-    """Length of its lease."""
-
-
-@attrs.frozen
-class _Wish:
-    """What it will be."""
-
-    provider: SandboxProvider
-    spec: SandboxSpec
-    sealed_key: str | None
-    user_id: str
-    username: str
-    repo: Row | None
-    target: Target | None
-    bare: BareRepository | None
-    user_key: str
-    idle_seconds: int
-
-
 class Maker:
     def __init__(
         self,
@@ -98,12 +53,10 @@ class Maker:
         metrics: Metrics,
         *,
         records: Records,
-        registry: Registry,
         engines: Engines,
         leases: Leases,
         pool: Pool,
-        settings: RepoSettings,
-        keys: Keys,
+        wishes: Wishes,
         variables: Variables,
         tokens: SandboxTokens,
         commands: CommandLog,
@@ -115,12 +68,10 @@ class Maker:
         self._runtime = runtime
         self._metrics = metrics
         self._records = records
-        self._registry = registry
         self._engines = engines
         self._leases = leases
         self._pool = pool
-        self._settings = settings
-        self._keys = keys
+        self._wishes = wishes
         self._variables = variables
         self._tokens = tokens
         self._commands = commands
@@ -154,7 +105,7 @@ class Maker:
     ) -> Row:
         """The row of a new sandbox that runs. For what is raised see Sandboxes.create."""
         started = self._runtime.reactor.seconds()
-        wish = await self._wish(user_id, username, repo, new)
+        wish = await self._wishes.settle(user_id, username, repo, new)
         sandbox_id = await self._enter(wish)
         self._leases.begin(sandbox_id)
         try:
@@ -193,112 +144,9 @@ class Maker:
                 await provider.provide_port(row["ref"], GIT_PORT, self.git_door)
         self._provided.add(key)
 
-    # What it will be
-
-    async def _wish(self, user_id: str, username: str, repo: Row | None, new: NewSandbox) -> _Wish:
-        """Everything that can be refused is refused here, before anything is made."""
-        settings = None
-        keys: frozenset[str] = frozenset()
-        if repo is not None:
-            settings = await self._settings.get(repo["id"])
-            if not settings.enabled:
-                raise PreconditionFailed(
-                    f"sandboxes are switched off for {repo['full_name']}; its owner can enable "
-                    "them in its settings"
-                )
-            keys = await self._keys.providers(repo["id"])
-        wanted = new.provider or (settings.provider if settings is not None else None)
-        provider = await self._registry.choose(wanted, keys)
-        sealed = None
-        if repo is not None and provider.features.hosted:
-            sealed = await self._keys.sealed(repo["id"], provider.name)
-        spec = SandboxSpec(
-            id=new_sandbox_id(self._runtime),
-            limits=self._limits(new, settings),
-            network=self._network(new, settings, provider),
-            image=self._image(new, settings, provider),
-            seconds=self._seconds(new, settings),
-            key=None if sealed is None else self._keys.open(sealed),
-        )
-        user_key = f"user:{user_id}"
-        target, bare = None, None
-        if repo is not None:
-            bare = self._repos.bare(repo)
-            if new.checkout:
-                target = await self._checkouts.resolve(
-                    bare, new.ref, repo["default_branch"], user_key
-                )
-        elif new.ref is not None:
-            raise Invalid("a ref is checked out from a repository: name one")
-        idle = self._config.idle_seconds
-        if provider.name == "daytona" and settings is not None and settings.daytona_auto_stop:
-            idle = settings.daytona_auto_stop * 60
-        return _Wish(
-            provider=provider,
-            spec=spec,
-            sealed_key=sealed,
-            user_id=user_id,
-            username=username,
-            repo=repo,
-            target=target,
-            bare=bare,
-            user_key=user_key,
-            idle_seconds=idle,
-        )
-
-    def _limits(self, new: NewSandbox, settings: Settings | None) -> Limits:
-        config = self._config
-        limits = self._pool.limits if settings is None else settings.limits(self._pool.limits)
-        limits = new.limits or limits
-        for name, value, most in (
-            ("memory", limits.memory_bytes, config.max_memory_bytes),
-            ("cores", limits.cpus, config.max_cpus),
-            ("processes", limits.processes, config.max_processes),
-            ("disk", limits.disk_bytes, config.max_disk_bytes),
-        ):
-            if not 0 < value <= most:
-                raise Invalid(f"{name}: {value} was asked for; a sandbox has {most} at most")
-        return limits
-
-    def _network(
-        self, new: NewSandbox, settings: Settings | None, provider: SandboxProvider
-    ) -> Network:
-        default = Network(self._config.network)
-        network = new.network or (default if settings is None else settings.network_mode)
-        if network is not default and network.value not in self._config.networks:
-            raise Invalid(
-                f"this server's administrator does not allow sandboxes the network {network.value}"
-            )
-        if network not in provider.features.networks:
-            offered = ", ".join(sorted(provider.features.networks)) or "none"
-            raise Invalid(
-                f"sandboxes of {provider.name} cannot have the network {network.value}; "
-                f"they can have: {offered}"
-            )
-        return network
-
-    def _image(
-        self, new: NewSandbox, settings: Settings | None, provider: SandboxProvider
-    ) -> str | None:
-        if new.image is not None:
-            if not provider.features.images:
-                raise Invalid(f"sandboxes of {provider.name} have no images to choose from")
-            return new.image
-        if settings is not None:
-            return settings.image(provider.name)
-        return self._config.docker_image if provider.name == "docker" else None
-
-    def _seconds(self, new: NewSandbox, settings: Settings | None) -> int:
-        longest = self._config.max_life_seconds
-        default = self._config.life_seconds if settings is None else settings.seconds
-        seconds = default if new.seconds is None else new.seconds
-        if new.seconds is not None and not MIN_SECONDS <= seconds <= longest:
-            raise Invalid(f"a sandbox lives {MIN_SECONDS} to {longest} seconds at a time")
-        return max(MIN_SECONDS, min(seconds, longest))
-
     # Steps
 
-    async def _enter(self, wish: _Wish) -> str:
+    async def _enter(self, wish: Wish) -> str:
         """Its row: a warm one's, if there is one that fits, else a new one's."""
         spec, now = wish.spec, self._runtime.now()
         target = wish.target
@@ -340,7 +188,7 @@ class Maker:
         )
         return spec.id
 
-    async def _engage(self, wish: _Wish, sandbox_id: str) -> str:
+    async def _engage(self, wish: Wish, sandbox_id: str) -> str:
         """The engine's part; its ref, which is in the row then."""
         row = await self._records.find(sandbox_id)
         if row is None:
@@ -356,7 +204,7 @@ class Maker:
             raise NotFound("this sandbox was destroyed while it was being made")
         return ref
 
-    async def _fill(self, wish: _Wish, sandbox_id: str, ref: str) -> None:
+    async def _fill(self, wish: Wish, sandbox_id: str, ref: str) -> None:
         repo, target, bare = wish.repo, wish.target, wish.bare
         assert repo is not None and target is not None and bare is not None
         row = await self._records.find(sandbox_id)
@@ -392,7 +240,7 @@ class Maker:
         finally:
             await shielded(self._commands.end(command_id, "checkout", how, 0))
 
-    async def _finish(self, wish: _Wish, sandbox_id: str) -> Row:
+    async def _finish(self, wish: Wish, sandbox_id: str) -> Row:
         now = self._runtime.now()
         row = await self._records.find(sandbox_id)
         if row is None or not await self._records.lease(
@@ -415,7 +263,7 @@ class Maker:
         if row is not None:
             await self._engines.remove(row)
 
-    async def _author(self, wish: _Wish) -> Author:
+    async def _author(self, wish: Wish) -> Author:
         row = await self._records.db.fetch_one(_AUTHOR, user=wish.user_id)
         if row is None:
             raise NotFound("user not found")

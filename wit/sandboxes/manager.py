@@ -1,9 +1,5 @@
-"""Sandboxes of users: the one way to them, for every door.
-
-Who may what: a sandbox is its maker's alone, and while it belongs to a repository its maker must
-have write access there. Administrators of the repository and of the site may see it and end it.
-To everybody else it is as if it did not exist.
-"""
+"""Sandboxes of users: the one way to them, for every door; who may what is in
+:mod:`.permissions`."""
 
 from __future__ import annotations
 
@@ -12,44 +8,30 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from wit.access.actor import Actor, Level, Origin
+from wit.access.actor import Actor, Level
 from wit.access.gate import Gate
 from wit.db.port import Row
-from wit.errors import (
-    Conflict,
-    Forbidden,
-    Invalid,
-    NotFound,
-    Unauthorized,
-    WitError,
-)
+from wit.errors import Conflict, Forbidden, Invalid, WitError
 from wit.runtime import shielded
 from wit.sandboxes.audit import CommandLog
 from wit.sandboxes.engines import Engines
 from wit.sandboxes.execution import TrackedExecution
 from wit.sandboxes.keys import Keys
 from wit.sandboxes.leases import Leases, check_alive
-from wit.sandboxes.making import Maker, NewSandbox, Progress, quiet
-from wit.sandboxes.provider import (
-    Command,
-    Execution,
-    Exit,
-    FileEntry,
-    Usage,
-)
+from wit.sandboxes.making import Maker, Progress, quiet
+from wit.sandboxes.permissions import SCOPE, Permissions, user_of
+from wit.sandboxes.provider import Command, Execution, Exit, FileEntry, Usage
 from wit.sandboxes.records import Records, Sandbox, Stage, shown
 from wit.sandboxes.registry import ProviderStatus, Registry
 from wit.sandboxes.settings import RepoSettings
 from wit.sandboxes.variables import Variables
+from wit.sandboxes.wishes import NewSandbox
 from wit.streams import ByteSource
 
 if TYPE_CHECKING:
     from wit.config import Config
 
-__all__ = ["NewSandbox", "Sandbox", "Sandboxes", "Status"]
-
-SCOPE = "sandbox"
-"""The scope that a token needs."""
+__all__ = ["SCOPE", "NewSandbox", "Sandbox", "Sandboxes", "Status"]
 
 MAX_PAGE = 100
 MAX_FILE = 64 * 1024 * 1024
@@ -91,6 +73,7 @@ class Sandboxes:
     ) -> None:
         self._config = config.sandboxes
         self._gate = gate
+        self._permissions = Permissions(gate, records)
         self._records = records
         self._registry = registry
         self._engines = engines
@@ -110,13 +93,13 @@ class Sandboxes:
         (switched off for the repository), Conflict (too many), Invalid, NotFound (no such ref),
         Unavailable with the provider's reason.
         """
-        user_id = _user(actor)
+        user_id = user_of(actor)
         repo = new.repo
         if repo is None:
             if not (self._config.anyone or actor.is_admin):
                 raise Forbidden("sandboxes are made from a repository on this server")
         else:
-            repo = await self._writable(actor, repo["id"])
+            repo = await self._permissions.writable(actor, repo["id"])
         return shown(await self._maker.make(user_id, actor.username, repo, new, progress))
 
     async def for_repository(self, actor: Actor, repo: Row, progress: Progress = quiet) -> Sandbox:
@@ -125,8 +108,8 @@ class Sandboxes:
         Raises Conflict if the last one was lost, once, so that nobody takes a fresh one for it:
         who asks again, knowing that, gets one. Else raises as :meth:`create`.
         """
-        user_id = _user(actor)
-        repo = await self._writable(actor, repo["id"])
+        user_id = user_of(actor)
+        repo = await self._permissions.writable(actor, repo["id"])
         async with self._maker.one_at_a_time(user_id, repo["id"]):
             row = await self._records.latest(user_id, repo["id"])
             if row is not None and row["state"] == Stage.LOST:
@@ -145,7 +128,7 @@ class Sandboxes:
 
     async def get(self, actor: Actor, sandbox_id: str) -> Sandbox:
         """One's own, or any for administrators of its repository or the site."""
-        return shown(await self._seen(actor, sandbox_id))
+        return shown(await self._permissions.seen(actor, sandbox_id))
 
     async def list(
         self,
@@ -159,8 +142,8 @@ class Sandboxes:
     ) -> Sequence[Sandbox]:
         """Newest first: one's own; not ``mine``: all of a repository, for its administrators, or
         all, for the site's. Raises Forbidden, NotFound."""
-        user_id = _user(actor)
-        if not mine and not _is_site_admin(actor):
+        user_id = user_of(actor)
+        if not mine and not actor.is_admin:
             if repo_id is None:
                 raise Forbidden("only administrators may see everybody's sandboxes")
             await self._gate.repository_by_id(actor, repo_id, Level.ADMIN, SCOPE)
@@ -177,7 +160,7 @@ class Sandboxes:
         self, actor: Actor, sandbox_id: str, limit: int = 50, offset: int = 0
     ) -> Sequence[Row]:
         """What was run in it, newest first: rows of ``sandbox_commands``."""
-        row = await self._seen(actor, sandbox_id)
+        row = await self._permissions.seen(actor, sandbox_id)
         return await self._commands.page(row["id"], max(1, min(limit, MAX_PAGE)), max(0, offset))
 
     async def sessions(
@@ -191,8 +174,8 @@ class Sandboxes:
     ) -> Sequence[Row]:
         """Terminal sessions in the repository's sandboxes, newest first, in the contract's form:
         one's own, for administrators everybody's."""
-        user_id = _user(actor)
-        everybody = _is_site_admin(actor) or await self._gate.level(actor, repo) >= Level.ADMIN
+        user_id = user_of(actor)
+        everybody = actor.is_admin or await self._gate.level(actor, repo) >= Level.ADMIN
         return await self._commands.sessions(
             repo["id"],
             None if everybody else user_id,
@@ -203,7 +186,7 @@ class Sandboxes:
 
     async def own_sessions(self, actor: Actor) -> Sequence[Row]:
         """The actor's own terminal sessions that run, newest first, in the contract's form."""
-        return await self._commands.own_sessions(_user(actor), MAX_PAGE)
+        return await self._commands.own_sessions(user_of(actor), MAX_PAGE)
 
     async def status(self, repo: Row) -> Status:
         """Whether a sandbox of the repository can be made now, and if not, why."""
@@ -240,19 +223,19 @@ class Sandboxes:
 
     async def destroy(self, actor: Actor, sandbox_id: str) -> None:
         """End it, with everything in it. Fine when it is over already."""
-        row = await self._seen(actor, sandbox_id)
+        row = await self._permissions.seen(actor, sandbox_id)
         who = "its user" if row["user_id"] == actor.user_id else "an administrator"
         await shielded(self._destroy(row, f"{who} destroyed it"))
 
     async def pause(self, actor: Actor, sandbox_id: str) -> Sandbox:
         """Raises PreconditionFailed where that cannot be, or while something runs."""
-        row = await self._own(actor, sandbox_id)
+        row = await self._permissions.own(actor, sandbox_id)
         check_alive(row)
         return shown(row if row["state"] == Stage.PAUSED else await self._leases.pause(row))
 
     async def resume(self, actor: Actor, sandbox_id: str) -> Sandbox:
         """Any use resumes a paused one, too."""
-        return shown(await self._leases.use(await self._own(actor, sandbox_id)))
+        return shown(await self._leases.use(await self._permissions.own(actor, sandbox_id)))
 
     async def extend(self, actor: Actor, sandbox_id: str, seconds: int) -> Sandbox:
         """A lease of so many seconds from now on, which it also gets when it is resumed.
@@ -260,7 +243,7 @@ class Sandboxes:
         longest = self._config.max_life_seconds
         if not 60 <= seconds <= longest:
             raise Invalid(f"a sandbox lives 60 to {longest} seconds at a time")
-        row = await self._own(actor, sandbox_id)
+        row = await self._permissions.own(actor, sandbox_id)
         check_alive(row)
         return shown(await self._leases.extend(row, seconds))
 
@@ -271,7 +254,7 @@ class Sandboxes:
     ) -> Execution:
         """Run a command, which keeps the sandbox in use and is written down; with the variables of
         its repository. ``kind``: exec, terminal, ssh. Raises Invalid."""
-        row = await self._own(actor, sandbox_id)
+        row = await self._permissions.own(actor, sandbox_id)
         longest = float(self._config.command_seconds)
         seconds = command.seconds
         if command.terminal is None:
@@ -286,11 +269,10 @@ class Sandboxes:
             command = attrs.evolve(command, env={**env, **command.env}, seconds=seconds)
             await self._maker.provide_origin(row)
             command_id = await self._commands.begin(
-                row, _user(actor), kind, command.argv, self._records.daemon
+                row, user_of(actor), kind, command.argv, self._records.daemon
             )
             try:
-                async with self._engines.using(row) as provider:
-                    inner = await provider.execute(row["ref"], command)
+                inner = await self._engines.execute(row, command)
             except BaseException:
                 await shielded(self._commands.end(command_id, kind, Exit(255, reason="lost"), 0))
                 raise
@@ -339,11 +321,11 @@ class Sandboxes:
 
     async def upload(self, actor: Actor, sandbox_id: str, path: str, archive: ByteSource) -> None:
         """Unpack a tar archive below a directory. Raises Invalid, TooLarge."""
-        row = await self._own(actor, sandbox_id)
+        row = await self._permissions.own(actor, sandbox_id)
         with self._leases.at_work(row["id"]):
             row = await self._leases.use(row)
             command_id = await self._commands.begin(
-                row, _user(actor), "upload", [path], self._records.daemon
+                row, user_of(actor), "upload", [path], self._records.daemon
             )
             how = Exit(255)
             try:
@@ -359,54 +341,22 @@ class Sandboxes:
         async with self._engines.using(row) as provider:
             source = await provider.download(row["ref"], path)
         command_id = await self._commands.begin(
-            row, _user(actor), "download", [path], self._records.daemon
+            row, user_of(actor), "download", [path], self._records.daemon
         )
         await self._commands.end(command_id, "download", Exit(0), 0)
         return _UsedSource(source, self._leases, row)
 
     async def usage(self, actor: Actor, sandbox_id: str) -> Usage:
         """What it uses now; looking is no use."""
-        row = await self._seen(actor, sandbox_id)
+        row = await self._permissions.seen(actor, sandbox_id)
         check_alive(row)
         async with self._engines.using(row) as provider:
             return await provider.usage(row["ref"])
 
-    # Who
-
-    async def _writable(self, actor: Actor, repo_id: str) -> Row:
-        """The repository, if the actor may have sandboxes of it. Raises NotFound, Forbidden."""
-        return await self._gate.repository_by_id(actor, repo_id, Level.WRITE, SCOPE)
-
-    async def _find(self, actor: Actor, sandbox_id: str) -> Row:
-        _user(actor)
-        row = await self._records.find(sandbox_id)
-        if row is None or row["user_id"] is None:
-            raise _missing()
-        return row
-
-    async def _seen(self, actor: Actor, sandbox_id: str) -> Row:
-        """One's own, whatever one may still do with its repository; or an administrator's view."""
-        row = await self._find(actor, sandbox_id)
-        if row["user_id"] == actor.user_id or _is_site_admin(actor):
-            return row
-        if row["repo_id"] is not None:
-            level = await self._gate.level(actor, {"id": row["repo_id"]})
-            if level >= Level.ADMIN:
-                return row
-        raise _missing()
-
-    async def _own(self, actor: Actor, sandbox_id: str) -> Row:
-        """The maker's, who may still write to its repository. Raises NotFound, Forbidden."""
-        row = await self._find(actor, sandbox_id)
-        if row["user_id"] != actor.user_id:
-            await self._seen(actor, sandbox_id)
-            raise Forbidden("only its maker may use a sandbox")
-        if row["repo_id"] is not None:
-            await self._writable(actor, row["repo_id"])
-        return row
+    # Steps
 
     async def _usable(self, actor: Actor, sandbox_id: str) -> Row:
-        return await self._leases.use(await self._own(actor, sandbox_id))
+        return await self._leases.use(await self._permissions.own(actor, sandbox_id))
 
     async def _destroy(self, row: Row, reason: str) -> None:
         await self._records.over(row["id"], Stage.ENDED, reason)
@@ -431,20 +381,3 @@ class _UsedSource:
     async def read(self) -> bytes:
         self._row = await self._leases.use(self._row)
         return await self._source.read()
-
-
-def _user(actor: Actor) -> str:
-    """Raises Unauthorized, Forbidden: what a sandbox signs in with opens no sandbox."""
-    if actor.user_id is None:
-        raise Unauthorized("sign in to use sandboxes")
-    if actor.origin is Origin.SANDBOX:
-        raise Forbidden("the token of a sandbox is for git alone")
-    return actor.user_id
-
-
-def _is_site_admin(actor: Actor) -> bool:
-    return actor.is_admin
-
-
-def _missing() -> NotFound:
-    return NotFound("sandbox not found")

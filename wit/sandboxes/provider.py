@@ -210,6 +210,9 @@ class Features:
     images: bool = False
     hosted: bool = False
     """Runs somewhere else, needs a key, costs money."""
+    terminals: bool = True
+    """Commands can run on a PTY; if not, ``execute`` is never asked for one, and people get a line
+    mode (:mod:`wit.sandboxes.terminals.line_mode`)."""
 
 
 @attrs.frozen

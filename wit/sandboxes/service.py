@@ -44,6 +44,7 @@ from wit.sandboxes.registry import Factories, Registry
 from wit.sandboxes.settings import RepoSettings
 from wit.sandboxes.tokens import SandboxTokens
 from wit.sandboxes.variables import Variables
+from wit.sandboxes.wishes import Wishes
 
 RECONCILE_ROUNDS = 30
 """Rounds between two comparisons of the database with the engines."""
@@ -109,17 +110,25 @@ class SandboxService:
             objects=objects,
             packs=self._packs,
         )
+        wishes = Wishes(
+            config,
+            runtime,
+            registry=self.registry,
+            pool=self.pool,
+            settings=settings,
+            keys=keys,
+            checkouts=checkouts,
+            repos=repos,
+        )
         self.maker = Maker(
             config,
             runtime,
             metrics,
             records=self.records,
-            registry=self.registry,
             engines=engines,
             leases=self.leases,
             pool=self.pool,
-            settings=settings,
-            keys=keys,
+            wishes=wishes,
             variables=variables,
             tokens=SandboxTokens(db, runtime),
             commands=self.commands,

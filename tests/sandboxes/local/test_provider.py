@@ -255,3 +255,17 @@ def test_what_was_half_made_is_removed(context: ProviderContext, run: Run) -> No
     run(provider.start())
     assert list((context.folder / "boxes").iterdir()) == []
     run(provider.stop())
+
+
+def test_what_is_being_made_while_it_stops(context: ProviderContext, run: Run) -> None:
+    async def stopped_meanwhile() -> list[Path]:
+        provider = LocalProvider(context)
+        await provider.start()
+        host, _ = provider._ready()
+        making = Deferred.fromCoroutine(provider.create(SandboxSpec(uuid.uuid4().hex, SMALL)))
+        await provider.stop()
+        ref = await making
+        assert (context.folder / "boxes" / ref / "sandbox.json").exists()
+        return [root for root in host.cgroups.roots.values() if root.exists()]
+
+    assert run(stopped_meanwhile()) == []

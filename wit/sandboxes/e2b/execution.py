@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from wit.errors import Conflict, Invalid, NotFound, TimedOut, Unavailable, WitError
@@ -23,10 +23,10 @@ from wit.runtime import shielded
 from wit.sandboxes.e2b import scripts
 from wit.sandboxes.e2b.connect import RpcError
 from wit.sandboxes.e2b.envd import Envd, EventStream, StreamEnd
+from wit.sandboxes.e2b.inputs import Input
 from wit.sandboxes.e2b.messages import (
     Event,
     Started,
-    input_message,
     select,
     size_message,
     start_message,
@@ -40,7 +40,6 @@ from wit.sandboxes.provider import (
     Signal,
     TerminalSize,
 )
-from wit.streams import CHUNK, StreamClosed
 
 START_SECONDS = 60.0
 KILL_SECONDS = 30.0
@@ -87,9 +86,7 @@ class E2bExecution:
         self._failure: WitError | None = None
         self._stream: EventStream | None = None
         self._outputs = Outputs()
-        self._writing = DeferredLock()
-        self._sending: Deferred[Any] | None = None
-        self._input_ended = False
+        self._input = Input(envd, terminal=self._terminal)
         self._exit: Exit | None = None
         self._exited = Latch()
         self._dead = False
@@ -137,7 +134,7 @@ class E2bExecution:
     def on_event(self, event: Event) -> None:
         match event:
             case Started():
-                self._pid = event.pid
+                self._pid = self._input.pid = event.pid
                 self.id = str(event.pid)
                 self._started.open()
             case Output():
@@ -195,10 +192,8 @@ class E2bExecution:
         self._exit = how
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        if self._sending is not None:
-            # What the command ended by reading may still be under way to be acknowledged.
-            seconds = 0.0 if self._closed or how.reason == "lost" else ACKNOWLEDGED_SECONDS
-            self._sending.addTimeout(seconds, self._runtime.reactor)
+        nobody_left = self._closed or how.reason == "lost"
+        self._input.close(0.0 if nobody_left else ACKNOWLEDGED_SECONDS)
         self._exited.open()
         self._outputs.end()
         self._on_end(self)
@@ -209,51 +204,10 @@ class E2bExecution:
         return await self._outputs.read()
 
     async def write(self, data: bytes) -> None:
-        await self._writing.acquire()
-        try:
-            for at in range(0, len(data), CHUNK):
-                await self._send(data[at : at + CHUNK])
-        finally:
-            self._writing.release()
-
-    async def _send(self, data: bytes) -> None:
-        """One message of input; waits for as long as the command does not take it."""
-        if self._exit is not None or self._input_ended:
-            raise StreamClosed("the command no longer reads")
-        message = input_message(self._pid, data, self._terminal)
-        self._sending = Deferred.fromCoroutine(
-            self._envd.call("process.Process/SendInput", message, None)
-        )
-        try:
-            await self._sending
-        except CancelledError:
-            if self._exit is not None:
-                raise StreamClosed("the command no longer reads") from None
-            raise
-        except (RpcError, SandboxLost) as error:
-            raise StreamClosed("the command no longer reads") from error
-        finally:
-            self._sending = None
+        await self._input.write(data)
 
     async def end_input(self) -> None:
-        await self._writing.acquire()
-        try:
-            if self._terminal:
-                await self._send(b"\x04")
-                return
-            if self._exit is None and not self._input_ended:
-                self._input_ended = True
-                await self._envd.call("process.Process/CloseStdin", {"process": select(self._pid)})
-        except RpcError as error:
-            if error.rpc_code == "unimplemented":
-                raise Unavailable(
-                    "the template of this sandbox is too old to end a command's input; "
-                    "build it again at E2B"
-                ) from error
-        except (StreamClosed, SandboxLost):
-            log.debug("the command has ended before its input was")
-        finally:
-            self._writing.release()
+        await self._input.end()
 
     async def resize(self, size: TerminalSize) -> None:
         if not self._terminal:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import attrs
 
+from wit.sandboxes.local.claims import claim, remove_dead
 from wit.sandboxes.provider import Limits
 
 CONTROLLERS = ("memory", "pids", "cpu")
@@ -43,6 +44,8 @@ class Cgroups:
     """Our own folder, by controller; of version 2 the one under ``""``. In version 1, the folder
     under ``""`` is in the hybrid tree of version 2, which can kill and freeze."""
     missing: str = ""
+    claims: tuple[int, ...] = ()
+    """Descriptors that hold the locks on our folders (:mod:`.claims`)."""
 
     @property
     def can_freeze(self) -> bool:
@@ -65,7 +68,7 @@ class Cgroups:
         return group
 
     def sweep(self) -> None:
-        """End and remove what a daemon before us left behind."""
+        """End and remove what a daemon of this installation left behind before us."""
         names = {
             entry.name for root in self.roots.values() for entry in root.iterdir() if entry.is_dir()
         }
@@ -73,10 +76,12 @@ class Cgroups:
             Group({kind: root / name for kind, root in self.roots.items()}).remove()
 
     def remove(self) -> None:
-        """Take our own folders away, if they are empty."""
+        """Take our own folders away, if they are empty, and let go of them."""
         for root in self.roots.values():
             with suppress(OSError):
                 root.rmdir()
+        for fd in self.claims:
+            os.close(fd)
 
 
 @attrs.frozen
@@ -161,17 +166,33 @@ class Group:
 
 
 def find(instance: str) -> Cgroups:
-    """What we may use here, with folders of our own made."""
+    """What we may use here, with folders of our own made and claimed."""
     name = OURS + re.sub(r"[^A-Za-z0-9-]", "-", instance)
     mounts = _mounts()
     try:
         if UNIFIED in mounts.get("cgroup2", {}):
-            return Cgroups(2, {"": _delegated(Path(UNIFIED), name)})
+            return _claimed(2, {"": _delegated(Path(UNIFIED), name)})
         if os.geteuid() == 0 and mounts.get("cgroup"):
-            return Cgroups(1, _version_1(mounts, name))
+            return _claimed(1, _version_1(mounts, name))
     except OSError as error:
         return Cgroups(0, missing=_advice(error))
     return Cgroups(0, missing=_advice(None))
+
+
+def _claimed(version: int, roots: Mapping[str, Path]) -> Cgroups:
+    """With folders of our own, and without those of daemons that are dead."""
+    ours = Cgroups(version)
+    try:
+        for kind, root in roots.items():
+            remove_dead(root.parent, OURS)
+            lock = claim(root)
+            ours = Cgroups(version, {**ours.roots, kind: root}, claims=(*ours.claims, lock))
+        if version == 2:
+            _hand_on(roots[""])
+    except OSError:
+        ours.remove()
+        raise
+    return ours
 
 
 def _advice(error: OSError | None) -> str:
@@ -200,20 +221,22 @@ def _open_tree(parent: Path, name: str) -> Path:
     if not set(CONTROLLERS) <= set(offered):
         lacking = ", ".join(sorted(set(CONTROLLERS) - set(offered)))
         raise FileNotFoundError(2, f"no controller {lacking}", str(parent))
-    wanted = " ".join(f"+{controller}" for controller in CONTROLLERS)
     try:
-        _write(parent / "cgroup.subtree_control", wanted)
+        _hand_on(parent)
     except OSError:
         # A group with processes of its own may not hand controllers on: go one down ourselves.
         (parent / DAEMON).mkdir(exist_ok=True)
         for pid in _pids(parent):
             with suppress(ProcessLookupError):
                 _write(parent / DAEMON / "cgroup.procs", str(pid))
-        _write(parent / "cgroup.subtree_control", wanted)
-    ours = parent / name
-    ours.mkdir(exist_ok=True)
-    _write(ours / "cgroup.subtree_control", wanted)
-    return ours
+        _hand_on(parent)
+    return parent / name
+
+
+def _hand_on(folder: Path) -> None:
+    """Let the groups in it use the controllers that limits need."""
+    wanted = " ".join(f"+{controller}" for controller in CONTROLLERS)
+    _write(folder / "cgroup.subtree_control", wanted)
 
 
 def _version_1(mounts: Mapping[str, Mapping[str, str]], name: str) -> dict[str, Path]:
@@ -230,8 +253,6 @@ def _version_1(mounts: Mapping[str, Mapping[str, str]], name: str) -> dict[str, 
             roots[controller] = mount / _own_group(controller).lstrip("/") / name
     for place in list(mounts.get("cgroup2", {}))[:1]:
         roots[""] = Path(place) / _own_group("").lstrip("/") / name
-    for root in roots.values():
-        root.mkdir(exist_ok=True)
     return roots
 
 

@@ -62,10 +62,12 @@ class Host:
         return f"this server cannot isolate programs: {said}"
 
     def close(self) -> None:
-        """Blocks."""
-        self.cgroups.sweep()
-        self.cgroups.remove()
-        os.close(self.lock)
+        """Blocks. Raises OSError if something in a sandbox does not end."""
+        try:
+            self.cgroups.sweep()
+        finally:
+            self.cgroups.remove()
+            os.close(self.lock)
 
 
 def look(folder: Path, instance: str, settings: Settings) -> Host:
@@ -84,6 +86,7 @@ def look(folder: Path, instance: str, settings: Settings) -> Host:
     for sentence in _obstacles():
         raise Unavailable(sentence)
     lock = _take(folder)
+    groups = Cgroups(0)
     try:
         who = identities.find(instance, settings.first_id)
         groups = cgroups.find(f"{instance}-{zlib.crc32(os.fsencode(folder.absolute())):08x}")
@@ -96,6 +99,7 @@ def look(folder: Path, instance: str, settings: Settings) -> Host:
         who.sweep()
         kind, why = _disk(settings, who)
     except BaseException:
+        groups.remove()
         os.close(lock)
         raise
     detail = {

@@ -25,12 +25,11 @@ from wit.errors import Invalid, TooLarge, Unavailable
 from wit.sandboxes.local import transfers
 from wit.sandboxes.local.boxes import Box, is_id
 from wit.sandboxes.local.checks import check_command, check_environment
-from wit.sandboxes.local.execution import Ends, LocalExecution, open_pipes, terminal_ends
+from wit.sandboxes.local.execution import LocalExecution
 from wit.sandboxes.local.host import Host, look
-from wit.sandboxes.local.keeper.walls import Who
-from wit.sandboxes.local.link import Keeper, close_all, first
-from wit.sandboxes.local.paths import absolute, in_workspace
-from wit.sandboxes.local.profile import LAUNCHER, PROXY_ENVIRONMENT, options
+from wit.sandboxes.local.launching import launch
+from wit.sandboxes.local.link import Keeper
+from wit.sandboxes.local.paths import in_workspace
 from wit.sandboxes.local.settings import Settings
 from wit.sandboxes.local.store import Store, lost
 from wit.sandboxes.provider import (
@@ -51,10 +50,6 @@ from wit.sandboxes.provider import (
 from wit.streams import ByteSource
 
 MIB = 1024 * 1024
-OPEN_FILES = 4096
-"""Descriptors of one process."""
-MAX_OPTIONS = 8000
-"""bubblewrap takes 9000."""
 WATCH_SECONDS = 1.0
 """Between two looks at a sandbox whose disk has no limit of its own."""
 PROBE = SandboxSpec(id="0" * 32, limits=Limits(64 * MIB, 1.0, 32, 16 * MIB))
@@ -115,8 +110,8 @@ class LocalProvider:
             self._watch.stop()
         if self._parts is not None:
             host, store = self._parts
-            self._parts = None
             await store.stop()
+            self._parts = None
             await self._keeper.stop()
             await self._runtime.in_thread(host.close)
 
@@ -211,8 +206,10 @@ class LocalProvider:
 
     async def execute(self, ref: str, command: Command) -> Execution:
         check_command(command)
-        box = await self._store.open(ref)
-        return await _undone_if_cancelled(self._launch(box, command), LocalExecution.close)
+        host, store = self._ready()
+        box = await store.open(ref)
+        work = launch(self._runtime, self._keeper, host, box, command)
+        return await _undone_if_cancelled(work, LocalExecution.close)
 
     async def provide_port(self, ref: str, port: int, factory: IProtocolFactory) -> None:
         """Serve ``factory`` at 127.0.0.1:``port`` inside the sandbox, until it is destroyed or the
@@ -272,67 +269,6 @@ class LocalProvider:
             raise Unavailable(f"sandboxes on this server are not available: {self._missing}")
         return self._parts
 
-    async def _launch(self, box: Box, command: Command) -> LocalExecution:
-        host, _ = self._ready()
-        env = {
-            **(PROXY_ENVIRONMENT if box.proxy is not None else {}),
-            **box.record.env,
-            **command.env,
-        }
-        limits = box.record.limits
-        given = options(
-            host.layout, absolute(command.cwd), env, terminal=command.terminal is not None
-        )
-        if len(given) > MAX_OPTIONS:
-            raise Invalid("the environment has too many variables")
-        box.commands += 1
-        values = {
-            "who": box.who,
-            "groups": box.group.joined,
-            "bwrap": host.bwrap,
-            "options": given,
-            "argv": [*LAUNCHER, *command.argv],
-            "seccomp": host.seccomp.hex(),
-            "rlimits": _rlimits(host, box.who, limits, box.disk["bytes"]),
-            "terminal": command.terminal and (command.terminal.columns, command.terminal.rows),
-        }
-        ends, theirs, told = _open_streams(command)
-        try:
-            try:
-                if box.gone:
-                    raise lost()
-                answers = await self._keeper.begin("launch", values, [told, *theirs, *box.walls])
-            finally:
-                close_all(theirs)
-            try:
-                pid, (pidfd, *master) = await first(answers)
-            except BaseException:
-                answers.close()
-                raise
-        except BaseException:
-            if ends is not None:
-                ends.close()
-            os.close(told)
-            raise
-        execution = LocalExecution(
-            self._runtime,
-            self._keeper,
-            id=str(box.commands),
-            who=box.who,
-            ends=ends or terminal_ends(master[0]),
-            process=(pid, pidfd),
-            told=told,
-            walls=box.walls,
-            answers=answers,
-            seconds=command.seconds,
-            out_of_memory=box.group.out_of_memory,
-            ended=box.executions.discard,
-        )
-        box.executions.add(execution)
-        if box.gone:
-            execution.kill("lost")
-        return execution
-
     async def _check_room(self, box: Box, more: int) -> None:
         """Before a file is put on a disk that has no limit of its own. Raises TooLarge."""
         if box.disk["kind"] == "folder":
@@ -352,28 +288,6 @@ class LocalProvider:
                         execution.kill("disk")
                 except Unavailable as error:
                     log.warn("cannot look at a disk: {error}", error=error.message)
-
-
-def _open_streams(command: Command) -> tuple[Ends | None, list[int], int]:
-    """Pipes, unless it wants a terminal, and a file for bubblewrap's words. Raises Unavailable."""
-    try:
-        ends, theirs = open_pipes() if command.terminal is None else (None, [])
-        return ends, theirs, os.memfd_create("told")
-    except OSError as error:
-        raise Unavailable("the server has no descriptors left for a command") from error
-
-
-def _rlimits(host: Host, who: Who, limits: Limits, disk_bytes: int) -> list[tuple[str, int]]:
-    found = [
-        ("RLIMIT_CORE", 0),
-        ("RLIMIT_NOFILE", OPEN_FILES),
-        ("RLIMIT_FSIZE", disk_bytes),
-    ]
-    if who["mode"] != "same":
-        found.append(("RLIMIT_NPROC", limits.processes + 8))
-    if host.cgroups.version == 0:
-        found.append(("RLIMIT_DATA", limits.memory_bytes))
-    return found
 
 
 def _read_all(fd: int, limit: int) -> bytes:

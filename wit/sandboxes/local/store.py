@@ -16,7 +16,9 @@ from twisted.logger import Logger
 from wit.errors import Conflict, Unavailable
 from wit.runtime import Runtime, shielded
 from wit.sandboxes.local.boxes import RECORD, Box, Record, is_id, records
+from wit.sandboxes.local.cgroups import Group
 from wit.sandboxes.local.host import Host
+from wit.sandboxes.local.keeper.walls import Disk
 from wit.sandboxes.local.link import Keeper
 from wit.sandboxes.local.profile import PROXY_PORT
 from wit.sandboxes.local.proxy import ProxyFactory
@@ -39,6 +41,7 @@ class Store:
         self._boxes: dict[str, Box] = {}
         self._locks: dict[str, DeferredLock] = {}
         self._slots: set[int] = set()
+        self._stopped = False
 
     @property
     def awake(self) -> list[Box]:
@@ -55,7 +58,10 @@ class Store:
                     await self._erase(name)
 
     async def stop(self) -> None:
-        """End what runs; disks stay."""
+        """End what runs; disks stay. What is being made or woken meanwhile is waited for."""
+        self._stopped = True
+        for lock in list(self._locks.values()):
+            await lock.run(lambda: None)
         while self._boxes:
             _, box = self._boxes.popitem()
             await self._put_to_sleep(box)
@@ -79,20 +85,14 @@ class Store:
             raise Unavailable("there are too many sandboxes on this server")
         self._slots.add(slot)
         record = Record.of(spec, slot, self._host.disks.kind)
-        folder = self._folder / spec.id
         async with self._lock(spec.id):
+            self._check_not_stopped()
             try:
-                await self._runtime.in_thread(folder.mkdir, 0o700)
+                self._boxes[spec.id] = await self._wake(spec.id, record, new=True)
             except FileExistsError:
                 self._slots.discard(slot)
                 raise Conflict("there is a sandbox of this id already") from None
-            try:
-                box = await self._wake(spec.id, record)
-                self._boxes[spec.id] = box
-                await self._runtime.in_thread(record.write, folder)
             except BaseException as error:
-                if (made := self._boxes.pop(spec.id, None)) is not None:
-                    await self._put_to_sleep(made)
                 await self._erase(spec.id)
                 self._slots.discard(slot)
                 raise _explained(error) from error
@@ -112,6 +112,7 @@ class Store:
             if record is None:
                 self._locks.pop(ref, None)
                 raise lost()
+            self._check_not_stopped()
             try:
                 box = await self._wake(ref, record)
             except (OSError, subprocess.SubprocessError) as error:
@@ -146,6 +147,10 @@ class Store:
         finally:
             os.close(fd)
 
+    def _check_not_stopped(self) -> None:
+        if self._stopped:
+            raise Unavailable("the server is stopping; try again in a minute", retry_after=60)
+
     def _lock(self, ref: str) -> DeferredLock:
         return self._locks.setdefault(ref, DeferredLock())
 
@@ -159,13 +164,11 @@ class Store:
             return None
         return record if record.disk == self._host.disks.kind else None
 
-    async def _wake(self, ref: str, record: Record) -> Box:
-        """Its disk, limits and walls. Raises OSError, SubprocessError, Unavailable."""
+    async def _wake(self, ref: str, record: Record, *, new: bool = False) -> Box:
+        """Its disk, limits and walls. Raises OSError, SubprocessError, Unavailable; FileExistsError
+        if a new one is there already, before anything is changed."""
         who = self._host.identities.who(record.slot)
-        in_thread = self._runtime.in_thread
-        folder, limits = self._folder / ref, record.limits
-        disk = await in_thread(self._host.disks.make, folder, limits.disk_bytes)
-        group = await in_thread(self._host.cgroups.make, ref, limits)
+        disk, group = await self._runtime.in_thread(self._lay_out, ref, record, new)
         box = Box(ref, record, who, disk, group, [])
         try:
             values = {"who": who, "disk": disk, "groups": group.joined}
@@ -178,6 +181,17 @@ class Store:
             await self._put_to_sleep(box)
             raise
         return box
+
+    def _lay_out(self, ref: str, record: Record, new: bool) -> tuple[Disk, Group]:
+        """What a sandbox has outside its walls. The record comes after the disk: what has none is
+        half done. Blocks."""
+        folder = self._folder / ref
+        if new:
+            folder.mkdir(0o700)
+        disk = self._host.disks.make(folder, record.limits.disk_bytes)
+        if new:
+            record.write(folder)
+        return disk, self._host.cgroups.make(ref, record.limits)
 
     async def _put_to_sleep(self, box: Box) -> None:
         await box.end("lost")

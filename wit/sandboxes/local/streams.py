@@ -32,17 +32,30 @@ class _Stream(Descriptor):
         if not self._owner.waiting:
             self.watch(False)
             return
-        try:
-            data = os.read(self._fd, OUTPUT_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            if error.errno != errno.EIO:  # the other side of a terminal is gone
-                raise
-            data = b""
-        if not data:
-            self.close()
-        self._owner.take(self, data)
+        if (data := self._read()) is not None:
+            self._owner.take(self, data)
+
+    def _read(self) -> bytes | None:
+        """All that is there, in reason; empty at the end, None if it was a false alarm.
+
+        A terminal gives at most 4 KiB at a time, and there is often more."""
+        pieces: list[bytes] = []
+        size = 0
+        while size < OUTPUT_BYTES:
+            try:
+                piece = os.read(self._fd, OUTPUT_BYTES - size)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.EIO:  # the other side of a terminal is gone
+                    raise
+                piece = b""
+            if not piece:
+                self.close()
+                return b"".join(pieces)
+            pieces.append(piece)
+            size += len(piece)
+        return b"".join(pieces) if pieces else None
 
     def connectionLost(self, reason: Failure) -> None:
         self.close()

@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 
 from wit.git.pipes import PipeSink, PipeSource
+from wit.git.process import enlarge
 from wit.runtime import Runtime
 from wit.sandboxes.local.link import Answers, Keeper, first
 from wit.streams import ByteSource, StreamClosed
@@ -39,6 +40,7 @@ class Download:
 async def download(runtime: Runtime, keeper: Keeper, path: str, walls: list[int]) -> Download:
     reading, writing = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(reading, False)
+    enlarge(reading)
     pipe = PipeSource(runtime.reactor, reading)
     try:
         values = {"path": path, "own_fds": 1}
@@ -65,6 +67,7 @@ async def upload(
     when the archive breaks off."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(writing, False)
+    enlarge(writing)
     pipe = PipeSink(runtime.reactor, writing)
     try:
         try:
