@@ -34,4 +34,4 @@ setup-dev:
 	@scripts/setup dev $(VENV)
 
 clean:
-	rm -rf $(VENV) .cache build *.egg-info tests/real/node/node_modules
+	rm -rf $(VENV) .cache build *.egg-info tests/real/node/node_modules tests/real/npm_verdaccio/node_modules

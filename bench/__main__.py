@@ -9,9 +9,11 @@ import argparse
 import datetime
 import os
 import shutil
+import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from bench import fixtures, measure
@@ -19,7 +21,9 @@ from bench.api import api
 from bench.changes import memory, push_large, small_work, start_up
 from bench.clones import clone_http_cached, clone_http_first, clone_ssh, eight_clones, polls
 from bench.measure import Result
+from bench.packages import packages
 from bench.peers import HttpBackend, OpenSsh
+from bench.sandboxes import sandboxes
 from bench.side_by_side import Bench
 from bench.terminals import terminals
 from bench.wit_daemon import Wit
@@ -27,7 +31,7 @@ from bench.wit_daemon import Wit
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
-LINES: list[tuple[str, Callable[[Bench], list[Result]]]] = [
+LINES: list[tuple[str, Callable[[Bench], Iterable[Result]]]] = [
     ("start", start_up),
     ("clone-http", clone_http_first),
     ("clone-cached", clone_http_cached),
@@ -38,7 +42,9 @@ LINES: list[tuple[str, Callable[[Bench], list[Result]]]] = [
     ("push-large", push_large),
     ("memory", memory),
     ("api", api),
+    ("sandboxes", sandboxes),
     ("terminals", terminals),
+    ("packages", packages),
 ]
 
 
@@ -48,30 +54,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    folder = Path(
-        tempfile.mkdtemp(
-            prefix="bench-", dir=fixtures.CACHE.parent if fixtures.CACHE.parent.exists() else None
-        )
-    )
     os.environ.pop("GIT_DIR", None)
-    large, small = fixtures.large(), fixtures.small()
-    peer_repositories = folder / "peer"
-    for name, source in (("large", large), ("small", small)):
-        shutil.copytree(source, peer_repositories / f"{name}.git", copy_function=os.link)
-        shutil.copy(source / "config", peer_repositories / f"{name}.git" / "new-config")
-        (peer_repositories / f"{name}.git" / "new-config").replace(
-            peer_repositories / f"{name}.git" / "config"
-        )
-    wit = Wit(folder / "wit", {"large": large, "small": small})
-    http = HttpBackend(folder / "nginx", peer_repositories)
-    ssh = OpenSsh(folder / "sshd", peer_repositories)
-    our_cpu, peer_cpu = measure.CpuAccount("wit"), measure.CpuAccount("peer")
-    peer_cpu.add(http.pids)
-    bench = Bench(folder, options.rounds, large, small, wit, http, ssh, our_cpu, peer_cpu)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything is cleaned up
     lines = [measure.HEADER]
     print(measure.HEADER, flush=True)
     missed = 0
-    try:
+    with ExitStack() as stack:
+        bench = set_up(options.rounds, stack)
         for name, line in LINES:
             if options.only and name not in options.only:
                 continue
@@ -79,16 +68,35 @@ def main() -> int:
                 missed += not result.met
                 lines.append(result.row())
                 print(result.row(), flush=True)
-    finally:
-        for server in (ssh, http, wit):
-            server.stop()
-        our_cpu.close()
-        peer_cpu.close()
-        shutil.rmtree(folder, ignore_errors=True)
     if options.write:
         write_report(lines, options.rounds)
     print(f"{missed} goals not reached", file=sys.stderr)
     return 0
+
+
+def set_up(rounds: int, stack: ExitStack) -> Bench:
+    """The servers, which ``stack`` stops, in a folder that it removes."""
+    fixtures.CACHE.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=fixtures.CACHE.parent))
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    large, small = fixtures.large(), fixtures.small()
+    peer_repositories = folder / "peer"
+    for name, source in (("large", large), ("small", small)):
+        target = peer_repositories / f"{name}.git"
+        shutil.copytree(source, target, copy_function=os.link)
+        shutil.copy(source / "config", target / "new-config")
+        (target / "new-config").replace(target / "config")
+    our_cpu, peer_cpu = measure.CpuAccount("wit"), measure.CpuAccount("peer")
+    stack.callback(our_cpu.close)
+    stack.callback(peer_cpu.close)
+    wit = Wit(folder / "wit", {"large": large, "small": small})
+    stack.callback(wit.stop)
+    http = HttpBackend(folder / "nginx", peer_repositories)
+    stack.callback(http.stop)
+    ssh = OpenSsh(folder / "sshd", peer_repositories)
+    stack.callback(ssh.stop)
+    peer_cpu.add(http.pids)
+    return Bench(folder, rounds, large, small, wit, http, ssh, our_cpu, peer_cpu)
 
 
 def write_report(lines: list[str], rounds: int) -> None:

@@ -118,7 +118,11 @@ http {{
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        wait_for_port(self.port)
+        try:
+            wait_for_port(self.port)
+        except BaseException:
+            self.stop()
+            raise
 
     @property
     def pids(self) -> list[int]:
@@ -132,7 +136,7 @@ http {{
 
     def stop(self) -> None:
         for process in (self._nginx, self._wrap):
-            process.send_signal(signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGTERM)  # fcgiwrap leaves its workers behind
             process.wait(10)
 
 
@@ -183,7 +187,11 @@ MaxStartups 200
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        wait_for_port(self.port)
+        try:
+            wait_for_port(self.port)
+        except BaseException:
+            self.stop()
+            raise
 
     def url(self, name: str) -> str:
         return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}{self.repositories / name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -43,6 +44,13 @@ class Wit:
             **({"DATABASE_URL": database_url} if database_url else {}),
         }
         self.first_answer = self._start()
+        try:
+            self._fill(folder, repositories)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _fill(self, folder: Path, repositories: dict[str, Path]) -> None:
         self.cli(
             "user",
             "create",
@@ -121,6 +129,17 @@ class Wit:
         if done.returncode != 0:
             raise RuntimeError(f"wit {' '.join(arguments)}: {done.stderr}")
         return done.stdout
+
+    def sign_in(self) -> str:
+        """The token of a new session of OWNER, who is an administrator: tokens have less power."""
+        address = f"http://127.0.0.1:{self.port}"
+        request = urllib.request.Request(
+            f"{address}/api/auth/sign-in/username",
+            json.dumps({"username": OWNER, "password": PASSWORD}).encode(),
+            {"Content-Type": "application/json", "Origin": address},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return str(json.load(answer)["token"])
 
     @property
     def pids(self) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -11,7 +11,10 @@ from tests.attacks.crowd import Crowd, gather
 from tests.sandboxes.local.fixtures import local, new_box  # noqa: F401
 from tests.support import site as sites_
 from tests.support.daemon import Daemon
+from tests.support.doors import open_host
+from tests.support.package_site import PackageSite, package_site
 from tests.support.quarry import Quarry
+from tests.support.sandboxes import Boxes
 from tests.support.site import Run, Site
 
 STRICT = {
@@ -72,6 +75,33 @@ def sandbox_site(
         yield site
 
 
+@pytest.fixture(scope="session")
+def hosts(
+    run: Run, plain_git_environment: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Boxes]]:
+    """The daemons whose sandboxes are walled in by each of HOSTS, started by who wants them first."""
+    started: dict[str, Boxes] = {}
+    with ExitStack() as stack:
+
+        def host(name: str) -> Boxes:
+            if name not in started:
+                folder = tmp_path_factory.mktemp(f"host-{name}")
+                started[name] = stack.enter_context(open_host(name, run, folder))
+            return started[name]
+
+        yield host
+
+
+@pytest.fixture(scope="session", params=["local", "docker"])
+def terminal_site(request: pytest.FixtureRequest) -> Site:
+    """One on which sandboxes are made on this machine, and one with a container engine."""
+    if request.param == "docker":
+        boxes: Boxes = request.getfixturevalue("hosts")("docker")
+        return boxes.site
+    site: Site = request.getfixturevalue("sandbox_site")
+    return site
+
+
 @pytest.fixture
 def strict(strict_site: Site) -> Iterator[Site]:
     """A daemon with small limits (STRICT)."""
@@ -88,3 +118,12 @@ def crowd(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]
 def _attacked(site: Site) -> Iterator[Site]:
     yield site
     Quarry(site.daemon).check()
+
+
+@pytest.fixture(scope="session")
+def registry(
+    run: Run, plain_git_environment: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PackageSite]:
+    """A daemon with an npm registry of small limits."""
+    with package_site(run, tmp_path_factory.mktemp("registry")) as found:
+        yield found

@@ -18,12 +18,13 @@ import pytest
 from tests.attacks.crowd import Crowd
 from tests.operations.samples import sample
 from tests.operations.test_access_matrix import REGISTRY, SCHEMAS, resolved
-from tests.operations.world import CLOSED, MISSING, OPEN, VAULT
+from tests.operations.world import CLOSED, MISSING, NO_PACKAGE, OF_CLOSED, OF_OPEN, OPEN, VAULT
 from tests.support.daemon import git
 from tests.support.wire import ask, basic, ssh
 from wit.access.actor import Level
-from wit.operations.access import Administrator, Org, Public, Repo, SignedIn
+from wit.operations.access import Administrator, Org, Package, Public, Repo, SignedIn
 from wit.operations.registry import Kind, Operation, Rest
+from wit.packages.rights import Act
 
 pytestmark = pytest.mark.attack(53)
 
@@ -45,7 +46,7 @@ class Case:
     operation: Operation
     caller: str
     target: str
-    """A repository, or empty."""
+    """A repository or package, or empty."""
 
     @property
     def expected(self) -> str:
@@ -56,7 +57,11 @@ class Case:
             return PASSED
         if isinstance(access, Repo):
             return self._of_a_repository(access)
-        assert isinstance(access, SignedIn | Administrator | Org), f"no rule for {access!r}"
+        if isinstance(access, Package) and access.act is Act.SEE:
+            return PASSED if self.target == OF_OPEN else "NOT_FOUND"
+        assert isinstance(access, SignedIn | Administrator | Org | Package), (
+            f"no rule for {access!r}"
+        )
         return "UNAUTHORIZED" if self.caller == "nobody" else "FORBIDDEN"
 
     def _of_a_repository(self, access: Repo) -> str:
@@ -97,6 +102,13 @@ class Case:
                 values[first], values[second] = self.target.split("/")
             else:
                 values[first] = crowd.world.repo_ids[self.target]
+        elif isinstance(access, Package):
+            if access.by == "scope/name":
+                values["scope"], values["name"] = None, self.target
+            elif access.by == "fullName":
+                values[access.by] = self.target
+            else:
+                values[access.by] = crowd.world.package_ids[self.target]
         elif isinstance(access, Org):
             ids = {"orgId": crowd.world.org_id, "teamId": crowd.world.team_id}
             values[access.by] = ids.get(access.by, "acme")
@@ -107,8 +119,12 @@ class Case:
 
 def cases(caller: str, operations: Sequence[Operation]) -> Iterator[Case]:
     for operation in operations:
-        repository = isinstance(operation.access, Repo)
-        for target in (OPEN, CLOSED, MISSING) if repository else ("",):
+        targets: tuple[str, ...] = ("",)
+        if isinstance(operation.access, Repo):
+            targets = OPEN, CLOSED, MISSING
+        elif isinstance(operation.access, Package):
+            targets = OF_OPEN, OF_CLOSED, NO_PACKAGE
+        for target in targets:
             case = Case(operation, caller, target)
             if case.expected == PASSED and not isinstance(operation.access, Public):
                 assert operation.kind is not Kind.MUTATION, "this would change what is asked next"

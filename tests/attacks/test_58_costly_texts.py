@@ -24,7 +24,7 @@ from tests.operations.test_access_matrix import REGISTRY, SCHEMAS, resolved
 from tests.support.site import Person
 from tests.support.wire import BLOB, COMMIT, TREE, ZERO, Http, entry, oid, pack, push, ssh, tree
 from wit.accounts.sessions import Device
-from wit.operations.access import Public, Repo, SignedIn
+from wit.operations.access import Package, Public, Repo, SignedIn
 from wit.operations.registry import Kind, Operation
 
 pytestmark = pytest.mark.attack(58)
@@ -49,7 +49,18 @@ TIMES = 5.0
 UNBOUNDED = 20_000
 """Characters for a field that names no most."""
 
-NOT_CALLED = frozenset({"repos.delete", "repos.transfer", "repos.update.name"})
+PACKAGE = "patient-work"
+
+NOT_CALLED = frozenset(
+    {
+        "repos.delete",
+        "repos.transfer",
+        "repos.update.name",
+        "packages.delete",
+        "packages.disableForRepo",
+        "packages.enableForRepo",
+    }
+)
 """Calls, and fields of calls, that would take away what the others are about."""
 
 MAX_BATCH = 10
@@ -57,15 +68,21 @@ MAX_BATCH = 10
 
 @attrs.frozen
 class Patient:
-    """Who sends it all, and a repository to send it to."""
+    """Who sends it all, and a repository and a package to send it to."""
 
     session: str
     repo_id: str
+    package_id: str
     person: Person
 
     @property
     def place(self) -> dict[str, str]:
         return {"owner": "patient", "repo": "work", "repoId": self.repo_id}
+
+    def package(self, by: str) -> dict[str, str | None]:
+        if by == "scope/name":
+            return {"scope": None, "name": PACKAGE}
+        return {by: PACKAGE if by == "fullName" else self.package_id}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +97,8 @@ def patient(crowd: Crowd, run: Run, tmp_path_factory: pytest.TempPathFactory) ->
 
     session, person = run(arrive())
     made = crowd.call("repos.create", session, name="work")
-    return Patient(session, made["id"], person)
+    package = crowd.call("packages.create", session, repoId=made["id"], name=PACKAGE)
+    return Patient(session, made["id"], package["id"], person)
 
 
 def spent(crowd: Crowd, work: Callable[[], None]) -> float:
@@ -118,7 +136,7 @@ def fields() -> Iterator[tuple[Operation, str, int]]:
     for operation in REGISTRY:
         if not operation.trpc or operation.name in NOT_CALLED:
             continue
-        if not isinstance(operation.access, Public | SignedIn | Repo):
+        if not isinstance(operation.access, Public | SignedIn | Repo | Package):
             continue
         for name, field in SCHEMAS.fields(operation).items():
             schema = resolved(field)
@@ -151,6 +169,8 @@ def test_every_text_of_an_input(crowd: Crowd, patient: Patient) -> None:
 def _others(operation: Operation, patient: Patient) -> dict[str, Any]:
     own = SCHEMAS.fields(operation)
     values = {name: sample(resolved(own[name])) for name in SCHEMAS.required(operation)}
+    if isinstance(operation.access, Package):
+        return values | patient.package(operation.access.by)
     return values | {name: value for name, value in patient.place.items() if name in values}
 
 

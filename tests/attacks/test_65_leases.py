@@ -11,16 +11,21 @@ import pytest
 
 from tests.conftest import Run
 from tests.support.daemon import wait_until
-from tests.support.sandboxes import CONFLICT, Boxes, open_boxes
+from tests.support.doors import open_host
+from tests.support.sandboxes import CONFLICT, Boxes
 
 pytestmark = pytest.mark.attack(65)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["local", "docker"])
 def boxes(
-    run: Run, plain_git_environment: None, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    run: Run,
+    plain_git_environment: None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Boxes]:
-    with open_boxes(run, tmp_path_factory.mktemp("boxes-65")) as boxes:
+    few = {"WIT_SANDBOXES_MAX_PER_USER": "2"}
+    with open_host(request.param, run, tmp_path_factory.mktemp("boxes-65"), few) as boxes:
         yield boxes
 
 

@@ -22,8 +22,8 @@ ATTACKS = (
 
 
 @pytest.fixture
-def desk(sandbox_site: Site) -> Iterator[Desk]:
-    desk = desk_of(sandbox_site)
+def desk(terminal_site: Site) -> Iterator[Desk]:
+    desk = desk_of(terminal_site)
     yield desk
     desk.close()
 

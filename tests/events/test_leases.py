@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -54,10 +55,10 @@ def test_a_dead_daemon_is_followed_within_a_minute(world: World) -> None:
     alive.register("h", ["tick"], recorder(seen))
     world.add(event(1))
     world.run(dead._claim())
-    world.clock.forward(LEASE_SECONDS - 1)
+    world.clock.forward(LEASE_SECONDS / 2)
     world.settle(alive)
     assert seen == []
-    world.clock.forward(2)
+    world.clock.forward(LEASE_SECONDS / 2)
     world.settle(alive)
     assert seen == [1]
 
@@ -75,9 +76,9 @@ def test_a_daemon_at_work_keeps_what_it_claimed(world: World) -> None:
         await slow.entered
         for _ in range(4):
             world.clock.forward(LEASE_SECONDS * 0.6)
-            before = world.clock.now()
-            while min(await ends(world)) < before:
-                await world.runtime.sleep(0.01)  # until it is renewed
+            renewed = world.clock.now() + timedelta(seconds=LEASE_SECONDS)
+            while min(await ends(world)) < renewed:
+                await world.runtime.sleep(0.01)
             assert not await other.deliver_due()
         slow.go_on.callback(None)
         assert await delivering
@@ -97,12 +98,17 @@ def test_a_daemon_that_was_out_for_too_long_leaves_the_rest_to_others(
     other.register("h", ["tick"], recorder(seen))
     world.add(event(1), event(2), event(3, "elsewhere"))
     fetch_all = world.db.fetch_all
-    away = [True]
+    away, renewal = [True], Deferred[None]()
 
     async def sometimes(statement: Any, /, **parameters: Any) -> Any:
-        if away[0] and "seqs" in parameters:
+        if "seqs" not in parameters:
+            return await fetch_all(statement, **parameters)
+        if away[0]:
             raise DatabaseUnavailable("away")
-        return await fetch_all(statement, **parameters)
+        found = await fetch_all(statement, **parameters)
+        if not renewal.called:
+            renewal.callback(None)
+        return found
 
     monkeypatch.setattr(world.db, "fetch_all", sometimes)
 
@@ -113,7 +119,7 @@ def test_a_daemon_that_was_out_for_too_long_leaves_the_rest_to_others(
         while await other.deliver_due():
             pass
         away[0] = False
-        await world.runtime.sleep(0.2)  # a renewal comes, which finds nothing
+        await renewal  # it finds nothing
         slow.go_on.callback(None)
         await delivering
 

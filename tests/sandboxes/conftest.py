@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from itertools import count
 
+import attrs
 import pytest
 from twisted.internet import reactor
 
@@ -14,8 +15,6 @@ from tests.sandboxes.plug import PROVIDERS, Plug, opener
 from tests.sandboxes.support import Box
 from wit.runtime import Runtime
 from wit.sandboxes.provider import SandboxProvider, SandboxSpec
-
-_numbers = count(1)
 
 
 @pytest.fixture(scope="session", params=list(PROVIDERS))
@@ -34,20 +33,26 @@ def provider(plug: Plug) -> SandboxProvider:
 
 
 @pytest.fixture(scope="session")
-def shared_ref(plug: Plug, run: Run) -> Iterator[str]:
+def shared_boxes(plug: Plug, run: Run) -> Iterator[Iterator[Box]]:
+    """The provider's shared sandbox, each time with another empty folder."""
     spec = SandboxSpec(id=uuid.uuid4().hex, env={"OF_SANDBOX": "sandbox value", "BOTH": "sandbox"})
     ref = run(plug.provider.create(spec))
-    yield ref
+    yield _with_folders(Box(plug.provider, ref, ""), run)
     run(plug.provider.destroy(ref))
 
 
+def _with_folders(box: Box, run: Run) -> Iterator[Box]:
+    """A hundred are made at once, as a command takes an engine half a second."""
+    for first in count(0, 100):
+        names = [f"test-{number}" for number in range(first, first + 100)]
+        run(box.sh('mkdir "$@"', *names))
+        yield from (attrs.evolve(box, folder=name) for name in names)
+
+
 @pytest.fixture
-def box(plug: Plug, shared_ref: str, run: Run) -> Iterator[Box]:
+def box(shared_boxes: Iterator[Box]) -> Box:
     """The provider's shared sandbox, and a folder in it that is the test's own."""
-    box = Box(plug.provider, shared_ref, f"test-{next(_numbers)}")
-    run(box.sh(f"mkdir {box.folder}", cwd="/workspace"))
-    yield box
-    run(box.sh(f"rm -rf {box.folder}", cwd="/workspace"))
+    return next(shared_boxes)
 
 
 @pytest.fixture

@@ -29,12 +29,13 @@ from wit.errors import Invalid
 from wit.metrics import Metrics
 from wit.runtime import Runtime
 from wit.sandboxes.terminals.terminals import Terminals
-from wit.ssh.sandbox import Address, parse_argv, parse_user
+from wit.ssh.sandbox import MAX_VARIABLES, Address, parse_argv, parse_user, parse_variable
 from wit.ssh.service import SshService
 
 ID = "0123456789abcdef" * 2
 TERMINAL = "01234567-89ab-4def-8123-456789abcdef"
 SECONDS = 30.0
+TERM = "screen-256color"
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,29 @@ def test_a_command_is_words() -> None:
 def test_what_is_no_command(line: bytes) -> None:
     with pytest.raises(Invalid):
         parse_argv(line)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "may"),
+    [
+        (b"LANG", b"de_DE.UTF-8@euro", True),
+        (b"LC_ALL", b"C", True),
+        (b"TERM", b"xterm-256color", True),
+        (b"COLORTERM", b"truecolor", True),
+        (b"LC_", b"C", False),
+        (b"LC_all", b"C", False),
+        (b"LANGUAGE", b"de", False),
+        (b"LD_PRELOAD", b"/x.so", False),
+        (b"PATH", b"/", False),
+        (b"LANG\n", b"C", False),
+        (b"LANG", b"", False),
+        (b"LANG", b"C\n", False),
+        (b"LANG", b"\xff", False),
+        (b"LANG", b"x" * 65, False),
+    ],
+)
+def test_which_variables_may_be_set(name: bytes, value: bytes, may: bool) -> None:
+    assert parse_variable(name, value) == ({name.decode(): value.decode()} if may else {})
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +136,23 @@ def test_a_command_on_three_pipes(site: Site, sandbox: str) -> None:
     assert done.returncode == 137
     done = run(site, f"sandbox:{sandbox}", text=b"echo from a script; exit 4\n")
     assert (done.returncode, done.stdout) == (4, b"from a script\n")
+
+
+def test_variables(site: Site, sandbox: str) -> None:
+    user = f"sandbox:{sandbox}"
+    chosen = "SetEnv=LANG=C.UTF-8 LC_TIME=POSIX COLORTERM=24bit LD_PRELOAD=/x.so"
+    script = """'printf "%s|" "$LANG" "$LC_TIME" "$COLORTERM" "$LD_PRELOAD"'"""
+    done = subprocess.run(
+        [*words(site, user, "-o", chosen), "sh", "-c", script], capture_output=True, timeout=SECONDS
+    )
+    assert done.stdout == b"C.UTF-8|POSIX|24bit||"
+    many = "SetEnv=" + " ".join(f"LC_{chr(65 + number)}=x" for number in range(26))
+    done = subprocess.run(
+        [*words(site, user, "-o", many), "sh", "-c", "'env | grep -c ^LC_'"],
+        capture_output=True,
+        timeout=SECONDS,
+    )
+    assert int(done.stdout) == MAX_VARIABLES
 
 
 def test_who_may_not(site: Site, sandbox: str) -> None:
@@ -167,7 +208,13 @@ def open_window() -> Iterator[Callable[[list[str]], Window]]:
         main, side = pty.openpty()
         termios.tcsetwinsize(main, (30, 100))
         process = subprocess.Popen(
-            argv, stdin=side, stdout=side, stderr=side, start_new_session=True, close_fds=True
+            argv,
+            stdin=side,
+            stdout=side,
+            stderr=side,
+            start_new_session=True,
+            close_fds=True,
+            env={**os.environ, "TERM": TERM},
         )
         os.close(side)
         opened.append(Window(process, main))
@@ -182,12 +229,15 @@ def open_window() -> Iterator[Callable[[list[str]], Window]]:
 
 @pytest.fixture
 def windows(site: Site, open_window) -> Callable[..., Window]:
-    return lambda user, *command: open_window([*words(site, user, "-tt"), *command])
+    options = ("-tt", "-o", "SetEnv=COLORTERM=24bit")
+    return lambda user, *command: open_window([*words(site, user, *options), *command])
 
 
 def test_a_terminal(windows, sandbox: str) -> None:
     window = windows(f"sandbox:{sandbox}")
     window.until(rb"[$#] ")
+    window.type("echo $TERM-$COLORTERM\n")
+    window.until(rb"\b%b-24bit\r\n" % TERM.encode())
     window.type("stty size; echo \u00e4; tty\n")
     window.until(rb"\b30 100\r\n\xc3\xa4\r\n/dev/")
     window.resize(70, 20)

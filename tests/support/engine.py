@@ -81,7 +81,7 @@ def _start_keeper(kind: str, folder: Path) -> None:
     deadline = time.monotonic() + 2 * START_SECONDS
     while not (folder / "ready").exists():
         if keeper.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"no engine:\n{(folder / 'keeper.log').read_text()}")
+            raise RuntimeError(f"no engine:\n{folder.with_suffix('.log').read_text()}")
         time.sleep(0.02)
 
 
@@ -123,8 +123,10 @@ class RealEngine:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self._clear()
         with (self.folder / "log").open("ab") as log:
+            # Without whoever started it, it ends. Podman's conmon writes files where it is started.
             self._process = subprocess.Popen(
-                self._argv(),
+                ["setpriv", "--pdeathsig", "TERM", *self._argv()],
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -183,11 +185,11 @@ class RealEngine:
         """What a killed engine leaves: those who watch its containers, processes in containers,
         mounts, and files that name processes which are no more."""
         watching = "podman/run" if self.kind == "podman" else "exec/containerd/"
-        own = f" {self.folder}/{watching}".encode()
-        for command in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                if own in command.read_bytes().replace(b"\0", b" "):
-                    os.kill(int(command.parent.name), signal.SIGKILL)
+        while watchers := _processes_with(f" {self.folder}/{watching}"):  # they may start others
+            for process in watchers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            time.sleep(0.02)
         for container in (self.folder / "data/containers").glob("*"):
             for group in Path("/sys/fs/cgroup").glob(f"**/docker/{container.name}"):
                 _empty(group)
@@ -254,6 +256,16 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+def _processes_with(words: str) -> list[int]:
+    """Who has this in its command line."""
+    found = []
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if words.encode() in command.read_bytes().replace(b"\0", b" "):
+                found.append(int(command.parent.name))
+    return found
 
 
 def _empty(group: Path) -> None:

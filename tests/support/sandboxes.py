@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,14 +67,19 @@ class Boxes:
 
 @contextmanager
 def open_boxes(
-    run: Run, folder: Path, environment: dict[str, str] | None = None
+    run: Run,
+    folder: Path,
+    environment: dict[str, str] | None = None,
+    python: Sequence[str] = (),
 ) -> Iterator[Boxes]:
     """A daemon with sandboxes on this machine, and a repository with some files."""
-    daemon = Daemon(folder / "data", environment={**ENVIRONMENT, **(environment or {})})
+    known = {**ENVIRONMENT, **(environment or {})}
+    daemon = Daemon(folder / "data", environment=known, python=python)
     with contextmanager(sites_.open_site)(daemon, folder, run) as site:
-        site.create(REPO)
         work = make_work(folder / "work")
-        git("push", "-q", daemon.url(REPO, "alice", PASSWORD), "HEAD:main", cwd=work)
+        git(
+            "push", "-q", daemon.url(REPO, "alice", PASSWORD), "HEAD:main", cwd=work
+        )  # which makes it
 
         async def tokens(core: Core) -> dict[str, str]:
             made = {}

@@ -38,6 +38,7 @@ def make_parser(version: str) -> Parser:
     _repositories(_group(commands, "repo", "repositories"))
     _collaborators(_group(commands, "collaborator", "who works on a repository"))
     _protect(commands)
+    _sandboxes(_group(commands, "sandbox", "sandboxes: who has which, what ran in them"))
     _operations(commands)
     _backups(commands)
     return parser
@@ -182,6 +183,15 @@ def _protect(commands: Groups) -> None:
     other = protect.add_mutually_exclusive_group()
     other.add_argument("--list", action="store_true", help="list the rules")
     other.add_argument("--remove", action="store_true", help="remove the rule for PATTERN")
+
+
+def _sandboxes(group: Groups) -> None:
+    listing = _listing(group, "list", "sandboxes:show", "list the sandboxes, newest first")
+    listing.add_argument("--all", action="store_true", help="with those that are over")
+    _listing(group, "show", "sandboxes:details", "all about a sandbox", "ID")
+    log = _listing(group, "log", "sandboxes:log", "what ran in a sandbox, newest first", "ID")
+    log.add_argument("--limit", type=int, default=50, metavar="N")
+    _confirmed(_command(group, "destroy", "sandboxes:destroy", "end one, with its files", "ID"))
 
 
 def _operations(commands: Groups) -> None:

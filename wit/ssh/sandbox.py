@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import attrs
@@ -42,6 +43,12 @@ _CLEAR = b"\x1b[!p\x1b[2J\x1b[H"
 _KEYS = {b"INT": b"\x03", b"QUIT": b"\x1c"}
 """What a terminal makes signals of."""
 
+_VARIABLE = re.compile(rb"LANG|LC_[A-Z]{1,24}|TERM|COLORTERM")
+"""What a client may set: language and colours, as OpenSSH's servers are usually told to accept."""
+
+_VALUE = re.compile(rb"[\x21-\x7e]{1,64}")
+
+MAX_VARIABLES = 20
 
 _SIGNALS = {signal.value.encode(): signal for signal in Signal}
 
@@ -64,6 +71,8 @@ class Terminals(Protocol):
         size: TerminalSize,
         argv: Sequence[str] | None = None,
         kind: str = ...,
+        *,
+        env: Mapping[str, str] | None = None,
     ) -> Terminal: ...
 
     async def get(self, actor: Actor, terminal_id: str) -> Terminal: ...
@@ -100,9 +109,17 @@ def parse_argv(line: bytes) -> list[str]:
     return argv
 
 
+def parse_variable(name: bytes, value: bytes) -> dict[str, str]:
+    """The variable, if a client may set it, and so."""
+    if _VARIABLE.fullmatch(name) and _VALUE.fullmatch(value):
+        return {name.decode(): value.decode()}
+    return {}
+
+
 class SandboxChannel(Channel):
     """A session in which one command runs, or one terminal is looked at."""
 
+    _env: Mapping[str, str] = MappingProxyType({})
     _size: TerminalSize = DEFAULT
     _execution: Execution | None = None
     _view: _View | None = None
@@ -118,16 +135,18 @@ class SandboxChannel(Channel):
         self._moved = time
 
     def request_received(self, kind: bytes, want_answer: bool, fields: Fields) -> None:
-        """RFC 4254, sections 6.2, 6.5, 6.7 and 6.9."""
+        """RFC 4254, sections 6.2, 6.4, 6.5, 6.7 and 6.9."""
         if kind in (b"window-change", b"signal"):
             self._change(kind, fields)
             done = True
         elif self.busy:
             done = False
         elif kind == b"pty-req":
-            fields.string()
+            self._set_variable(b"TERM", fields.string())
             self._size = _size(fields)
             self._terminal = done = True
+        elif kind == b"env":
+            done = self._set_variable(fields.string(), fields.string())
         elif kind in (b"shell", b"exec"):
             line = fields.string() if kind == b"exec" else None
             if want_answer:
@@ -138,6 +157,15 @@ class SandboxChannel(Channel):
             done = False
         if want_answer:
             self._connection.send_request_answer(self, done)
+
+    def _set_variable(self, name: bytes, value: bytes) -> bool:
+        """Whether the command will have the variable."""
+        variable = parse_variable(name, value)
+        env = {**self._env, **variable}
+        if not variable or len(env) > MAX_VARIABLES:
+            return False
+        self._env = env
+        return True
 
     def drain(self) -> None:
         """The terminal ends with the server; commands on pipes may end by themselves."""
@@ -165,7 +193,7 @@ class SandboxChannel(Channel):
         address = self._address()
         if address.terminal_id is not None:
             raise Invalid("to come back to a terminal, ssh must have one: add -t")
-        command = Command(_SHELL if line is None else parse_argv(line))
+        command = Command(_SHELL if line is None else parse_argv(line), env=self._env)
         sandboxes = self._context.sandboxes
         assert sandboxes is not None
         execution = await sandboxes.execute(await self._actor(), address.sandbox_id, command, "ssh")
@@ -216,7 +244,9 @@ class SandboxChannel(Channel):
         assert terminals is not None
         if address.terminal_id is None:
             argv = None if line is None else parse_argv(line)
-            terminal = await terminals.open(actor, address.sandbox_id, self._size, argv, "ssh")
+            terminal = await terminals.open(
+                actor, address.sandbox_id, self._size, argv, "ssh", env=self._env
+            )
             back = f"sandbox:{address.sandbox_id}/{terminal.id}"
             await self._say(f"wit: if the connection is lost, come back as {back}")
             return terminal

@@ -13,7 +13,7 @@ from wit.websocket.visit import Core, Visit, terminal_for
 
 SUBPROTOCOL = "wit.term.v1"
 
-FRAME = 32 * 1024
+FRAME = 64 * 1024
 """Bytes of output in one frame, at most."""
 
 

@@ -8,25 +8,28 @@ from typing import Any
 
 import pytest
 
-from tests.real.better_auth.compare import NEW, NODE, PASSWORD, Pair, node
+from tests.real.better_auth.compare import NEW, NODE, PASSWORD, Pair, node, sign_up
 
 
 def test_sessions_and_accounts(both: Pair) -> None:
-    both("GET", "/get-session")
-    both("GET", "/list-accounts")
-    both("POST", "/sign-in/username", {"username": "ada", "password": PASSWORD}, who="second")
-    listed = both("GET", "/list-sessions")
+    me = "visitor"  # somebody whose sessions no other test counts
+    both("POST", "/sign-up/email", sign_up(me), who=me)
+    both("GET", "/get-session", who=me)
+    both("GET", "/list-accounts", who=me)
+    login = {"username": me, "password": PASSWORD}
+    both("POST", "/sign-in/username", login, who="visitor elsewhere")
+    listed = both("GET", "/list-sessions", who=me)
     assert [len(reply.json) for reply in listed] == [2, 2]
-    own = both("GET", "/get-session")
+    own = both("GET", "/get-session", who=me)
     for server, reply, session in zip((both.theirs, both.ours), listed, own, strict=True):
         (other,) = {entry["token"] for entry in reply.json} - {session.json["session"]["token"]}
         server.known["other"] = other
-    both("POST", "/revoke-session", {"token": "nothing"})
-    both("POST", "/revoke-session", {"token": "{other}"})
-    both("GET", "/get-session", who="second")
-    both("POST", "/revoke-session", {})
-    both("POST", "/revoke-other-sessions")
-    both("GET", "/get-session")
+    both("POST", "/revoke-session", {"token": "nothing"}, who=me)
+    both("POST", "/revoke-session", {"token": "{other}"}, who=me)
+    both("GET", "/get-session", who="visitor elsewhere")
+    both("POST", "/revoke-session", {}, who=me)
+    both("POST", "/revoke-other-sessions", who=me)
+    both("GET", "/get-session", who=me)
     for path in ("/list-sessions", "/list-accounts"):
         both("GET", path, who="nobody")
     for path in ("/revoke-session", "/revoke-sessions", "/revoke-other-sessions", "/update-user"):

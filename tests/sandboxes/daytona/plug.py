@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conftest import Run
-from tests.sandboxes.daytona.fake import KEY, FakeDaytona
+from tests.sandboxes.daytona.fake import FakeDaytona
+from tests.sandboxes.daytona.service import KEY
 from tests.sandboxes.plug import Plug
 from wit.runtime import Runtime
 from wit.sandboxes.daytona.provider import DaytonaProvider

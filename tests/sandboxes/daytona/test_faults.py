@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import attrs
 import pytest
 
-from tests.sandboxes.daytona.fake import FakeDaytona, Fault
+from tests.sandboxes.daytona.fake import FakeDaytona
 from tests.sandboxes.daytona.plug import open_fake, open_provider
+from tests.sandboxes.daytona.service import Fault
 from tests.sandboxes.support import Box, finish, read_until
 from wit.errors import Conflict, Invalid, PreconditionFailed, RateLimited, Unavailable
 from wit.runtime import Runtime

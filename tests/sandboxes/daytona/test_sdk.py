@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandboxes.daytona.fake import KEY, FakeDaytona, Seen
+from tests.sandboxes.daytona.fake import FakeDaytona
 from tests.sandboxes.daytona.plug import open_fake, open_provider
+from tests.sandboxes.daytona.service import KEY, Seen
 from tests.sandboxes.support import Box, chunks, make_tar
 from wit.runtime import Runtime
 from wit.sandboxes.provider import SandboxSpec, TerminalSize

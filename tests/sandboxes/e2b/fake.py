@@ -14,112 +14,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
-import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
-from zope.interface import implementer
 
+from tests.sandboxes.e2b.daemons import abort, ask_daemon, forward, send
+from tests.sandboxes.e2b.records import KEY, OTHER_KEY, Box, Fault, Record, Refusal
 from tests.sandboxes.e2b.walls import Walls
 from wit.runtime import Runtime
-from wit.sandboxes.e2b.bodies import BytesBody
-
-KEY = "e2b_0123456789abcdef0123456789abcdef01234567"
-OTHER_KEY = "e2b_fedcba9876543210fedcba9876543210fedcba98"
-ENVD_VERSION = "0.5.8"
 
 log = Logger()
-
-
-@attrs.frozen
-class Record:
-    """A request that came."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    """Names in small letters."""
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        """The JSON body; of a stream's request, that of its one envelope."""
-        if self.headers.get("content-type") == "application/connect+json":
-            return json.loads(self.body[5:])
-        return json.loads(self.body or b"null")
-
-
-@attrs.define
-class Fault:
-    """An answer to be given instead, so many times, to requests whose path contains ``path``."""
-
-    status: int
-    path: str = ""
-    times: int = 1
-    headers: Mapping[str, str] = attrs.field(factory=dict)
-    body: bytes = b'{"code": 0, "message": "said by a fault"}'
-    after: bool = False
-    """Do what was asked, too."""
-    hang: bool = False
-    """Give no answer at all."""
-    cut: bool = False
-    """Close the connection instead of an answer."""
-
-
-@attrs.define
-class Box:
-    """A sandbox."""
-
-    id: str
-    key: str
-    walls: Walls
-    request: Mapping[str, Any]
-    token: str
-    end_at: datetime
-    started_at: datetime
-    state: str = "running"
-    streams: set[Any] = attrs.field(factory=set)
-
-    @property
-    def detail(self) -> dict[str, Any]:
-        return {
-            "templateID": self.request["templateID"],
-            "sandboxID": self.id,
-            "clientID": "client",
-            "envdVersion": ENVD_VERSION,
-            "startedAt": self.started_at.isoformat(),
-            "endAt": self.end_at.isoformat(),
-            "cpuCount": 2,
-            "memoryMB": 512,
-            "diskSizeMB": 1024,
-            "state": self.state,
-            "metadata": dict(self.request.get("metadata") or {}),
-        }
-
-    @property
-    def made(self) -> dict[str, Any]:
-        return {
-            "templateID": self.request["templateID"],
-            "sandboxID": self.id,
-            "clientID": "client",
-            "envdVersion": ENVD_VERSION,
-            "envdAccessToken": self.token,
-            "domain": None,
-        }
-
-
-class Refusal(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class FakeE2B:
@@ -169,7 +75,7 @@ class FakeE2B:
     def cut(self, box: Box) -> None:
         """Break the connections of all streams of a sandbox, in the middle."""
         for request in list(box.streams):
-            _abort(request)
+            abort(request)
 
     def asked(self, path: str) -> list[Record]:
         """The recorded requests whose path ends so."""
@@ -249,8 +155,8 @@ class FakeE2B:
         if once is not None:
             self._once[once] = sandbox_id
         init = {"accessToken": box.token, "envVars": asked.get("envVars") or {}}
-        await self._to_daemon(
-            box, Record("POST", "/init", {}, {}, json.dumps(init).encode()), "/init"
+        await ask_daemon(
+            self.runtime, box, Record("POST", "/init", {}, {}, json.dumps(init).encode()), "/init"
         )
         return box
 
@@ -286,55 +192,9 @@ class FakeE2B:
         else:
             await self.vanish(sandbox_id)
 
-    # The way to the daemons
-
     def find(self, record: Record) -> Box | None:
         box = self.boxes.get(record.headers.get("e2b-sandbox-id", ""))
         return box if box is not None and box.state == "running" else None
-
-    async def _to_daemon(self, box: Box, record: Record, target: str) -> Any:
-        @implementer(IAgentEndpointFactory)
-        class ToSocket:
-            def endpointForURI(_self, uri: Any) -> UNIXClientEndpoint:
-                return UNIXClientEndpoint(self.runtime.reactor, str(box.walls.socket))
-
-        agent = Agent.usingEndpointFactory(self.runtime.reactor, ToSocket())
-        headers = Headers(
-            {
-                name: [value]
-                for name, value in record.headers.items()
-                if name not in ("host", "connection", "transfer-encoding", "content-length")
-            }
-        )
-        body = BytesBody(record.body) if record.method == "POST" else None
-        url = f"http://sandbox{target}".encode()
-        return await agent.request(record.method.encode(), url, headers, body)
-
-    async def forward(self, record: Record, target: str, request: Request) -> None:
-        """Hand a request to the daemon, and its answer back as it comes."""
-        box = self.find(record)
-        if box is None:
-            sandbox_id = record.headers.get("e2b-sandbox-id")
-            message = {"sandboxId": sandbox_id, "message": "The sandbox was not found", "code": 502}
-            _send(request, 502, message)
-            return
-        box.streams.add(request)
-        try:
-            response = await self._to_daemon(box, record, target)
-            request.setResponseCode(response.code)
-            for name, values in response.headers.getAllRawHeaders():
-                if name.lower() not in (b"connection", b"transfer-encoding", b"content-length"):
-                    request.responseHeaders.setRawHeaders(name, values)
-            if response.code == 204 or request._disconnected:
-                response._transport.stopProducing()
-            else:
-                copying = _Copying(request)
-                response.deliverBody(copying)
-                await copying.done
-        finally:
-            box.streams.discard(request)
-        if not request._disconnected:
-            request.finish()
 
 
 def _metric(at: int, used: int) -> dict[str, Any]:
@@ -351,37 +211,6 @@ def _metric(at: int, used: int) -> dict[str, Any]:
     }
 
 
-class _Copying(Protocol):
-    """An answer's body, on to a client; a slow client slows the daemon."""
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self.done: Deferred[None] = Deferred()
-
-    def connectionMade(self) -> None:
-        self._request.registerProducer(self, True)
-        self._request.notifyFinish().addErrback(lambda _: self.stopProducing())
-
-    def dataReceived(self, data: bytes) -> None:
-        if not self._request._disconnected:
-            self._request.write(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if not self._request._disconnected:
-            self._request.unregisterProducer()
-        if not self.done.called:
-            self.done.callback(None)
-
-    def pauseProducing(self) -> None:
-        self.transport.pauseProducing()  # type: ignore[union-attr]
-
-    def resumeProducing(self) -> None:
-        self.transport.resumeProducing()  # type: ignore[union-attr]
-
-    def stopProducing(self) -> None:
-        self.transport.loseConnection()  # type: ignore[union-attr]
-
-
 class _Door(Resource):
     isLeaf = True
 
@@ -396,7 +225,7 @@ class _Door(Resource):
     def _failed(self, failure: Failure, request: Request) -> None:
         log.failure("the fake failed", failure)
         if not request._disconnected:
-            _abort(request)
+            abort(request)
 
     async def _render(self, request: Request) -> None:
         target = request.uri.decode()
@@ -422,7 +251,7 @@ class _Door(Resource):
             if fault.hang:
                 return
             if fault.cut:
-                _abort(request)
+                abort(request)
                 return
             for name, value in fault.headers.items():
                 request.setHeader(name, value)
@@ -431,7 +260,7 @@ class _Door(Resource):
             request.finish()
             return
         if record.headers.get("e2b-sandbox-id") or not _is_control(record.path):
-            await self._fake.forward(record, target, request)
+            await forward(self._fake.runtime, self._fake.find(record), record, target, request)
             return
         try:
             status, answer, headers = await self._fake.answer(record)
@@ -440,24 +269,8 @@ class _Door(Resource):
             answer = {"code": refusal.status, "message": str(refusal)}
         for name, value in headers.items():
             request.setHeader(name, value)
-        _send(request, status, answer)
-
-
-def _abort(request: Request) -> None:
-    transport: Any = request.transport
-    if transport is not None:
-        transport.abortConnection()
+        send(request, status, answer)
 
 
 def _is_control(path: str) -> bool:
     return path.removeprefix("/v2").startswith("/sandboxes")
-
-
-def _send(request: Request, status: int, answer: Any) -> None:
-    if request._disconnected:
-        return
-    request.setResponseCode(status)
-    if answer is not None:
-        request.setHeader("Content-Type", "application/json")
-        request.write(json.dumps(answer).encode())
-    request.finish()

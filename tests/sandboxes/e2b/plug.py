@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Run
-from tests.sandboxes.e2b.fake import KEY, FakeE2B
+from tests.sandboxes.e2b.fake import FakeE2B
+from tests.sandboxes.e2b.records import KEY
 from tests.sandboxes.plug import Plug
 from wit.runtime import Runtime
 from wit.sandboxes.e2b.provider import E2bProvider

@@ -15,7 +15,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from tests.sandboxes.e2b.conftest import Make, new_spec
-from tests.sandboxes.e2b.fake import OTHER_KEY, FakeE2B, Fault
+from tests.sandboxes.e2b.fake import FakeE2B
+from tests.sandboxes.e2b.records import OTHER_KEY, Fault
 from tests.sandboxes.support import Box
 from wit.errors import Invalid, PreconditionFailed, Unavailable
 from wit.sandboxes.e2b import control

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.sandboxes.e2b.fake import KEY, FakeE2B
+from tests.sandboxes.e2b.fake import FakeE2B
+from tests.sandboxes.e2b.records import KEY
 
 e2b_sdk: Any = pytest.importorskip("e2b", reason="it is in the extra 'test'")
 

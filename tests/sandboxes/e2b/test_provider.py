@@ -13,7 +13,8 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from tests.sandboxes.e2b.conftest import Make, new_spec
-from tests.sandboxes.e2b.fake import KEY, FakeE2B, Fault
+from tests.sandboxes.e2b.fake import FakeE2B
+from tests.sandboxes.e2b.records import KEY, Fault
 from tests.sandboxes.support import HOLD, Box, chunks, finish, make_tar, read_until
 from wit.errors import Conflict, Unavailable
 from wit.sandboxes.e2b import envd

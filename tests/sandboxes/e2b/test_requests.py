@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.sandboxes.e2b.conftest import new_spec
-from tests.sandboxes.e2b.fake import KEY, FakeE2B, Record
+from tests.sandboxes.e2b.fake import FakeE2B
+from tests.sandboxes.e2b.records import KEY, Record
 from wit.sandboxes.e2b.provider import E2bProvider
 from wit.sandboxes.provider import Command, TerminalSize
 

@@ -9,21 +9,22 @@ SCROLLBACK = 256 * 1024
 """Bytes that are kept."""
 
 PIECE = 4096
-"""Bytes below which pieces are joined, so that single characters cost no object each."""
+"""Bytes up to which pieces are joined, so that single characters cost no object each."""
 
 _SEARCHED = 4096
 _FRESH_START = re.compile(rb"\n|(?=\x1b)")
 
 
 class Ring:
-    """What was appended last: at least ``capacity`` bytes of it, and at most a piece more.
+    """What was appended last: at least ``capacity`` bytes of it, and at most a piece more: what
+    was appended at once, or PIECE.
 
     Offsets count from the terminal's first byte. Memory grows with what is kept.
     """
 
     def __init__(self, capacity: int = SCROLLBACK) -> None:
         self._capacity = capacity
-        self._pieces: deque[bytearray] = deque()
+        self._pieces: deque[bytes | bytearray] = deque()
         self.start = 0
         """Offset of the first byte that is kept."""
         self.end = 0
@@ -35,9 +36,7 @@ class Ring:
         if self._pieces and len(self._pieces[-1]) + len(data) <= PIECE:
             self._pieces[-1] += data
         else:
-            self._pieces.extend(
-                bytearray(data[start : start + PIECE]) for start in range(0, len(data), PIECE)
-            )
+            self._pieces.append(bytearray(data) if len(data) < PIECE else data)
         self.end += len(data)
         while self.end - self.start - len(self._pieces[0]) >= self._capacity:
             self.start += len(self._pieces.popleft())

@@ -7,7 +7,7 @@ on one daemon).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from wit.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized, Una
 from wit.runtime import Runtime
 from wit.sandboxes.provider import Command, Execution, Exit, TerminalSize
 from wit.sandboxes.terminals.attachment import Attachment, Viewer
+from wit.sandboxes.terminals.line_mode import SHELL
 from wit.sandboxes.terminals.session import Session
 from wit.sandboxes.terminals.sizes import clamp
 from wit.sandboxes.terminals.tickets import Ticket, Tickets
@@ -39,13 +40,6 @@ ENDED_SECONDS = 300.0
 
 MAX_ENDED = 8
 """Of one user's terminals that are over, so many are kept."""
-
-SHELL = (
-    "sh",
-    "-c",
-    "command -v bash >/dev/null 2>&1 && exec bash -i; exec sh -i",
-)
-"""What runs in a terminal for which nothing else was asked."""
 
 ENVIRONMENT = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
 
@@ -187,8 +181,10 @@ class Terminals:
         size: TerminalSize,
         argv: Sequence[str] | None = None,
         kind: str = "terminal",
+        *,
+        env: Mapping[str, str] | None = None,
     ) -> Terminal:
-        """A new terminal that runs ``argv``, or a shell.
+        """A new terminal that runs ``argv``, or a shell; with ``env`` added to ENVIRONMENT.
 
         Raises what Sandboxes.execute raises; Unauthorized, NotFound, Forbidden (somebody else's
         sandbox, a token without the scope), Conflict (too many), Unavailable (stopping).
@@ -204,7 +200,8 @@ class Terminals:
         self._opening.append(being_opened)
         size = clamp(size.columns, size.rows)
         try:
-            command = Command(argv=argv or SHELL, env=ENVIRONMENT, terminal=size)
+            environment = {**ENVIRONMENT, **(env or {})}
+            command = Command(argv=argv or SHELL, env=environment, terminal=size)
             execution = await self._sandboxes.execute(actor, sandbox_id, command, kind)
         finally:
             self._opening.remove(being_opened)
