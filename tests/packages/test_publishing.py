@@ -23,6 +23,7 @@ from tests.packages.publishing_support import (
     source,
 )
 from wit.access.actor import ANONYMOUS, Actor
+from wit.config import Config
 from wit.db.port import Database
 from wit.db.tables import (
     events,
@@ -35,6 +36,7 @@ from wit.db.tables import (
 )
 from wit.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge, Unauthorized, WitError
 from wit.packages.names import parse_name
+from wit.packages.publishing import _hosts
 from wit.runtime import Runtime
 from wit.streams import BytesSink, copy
 
@@ -407,3 +409,13 @@ def test_numbers_outlive_their_repository(run: Any, registry: Registry) -> None:
         await registry.release("tool", "1.0.1", registry.bob, repository=own)
 
     run(work())
+
+
+def test_the_names_of_a_site_on_ones_own_machine() -> None:
+    config = Config(Path("/data"))
+    local = attrs.evolve(config, server=attrs.evolve(config.server, public_url="http://localhost"))
+    assert {"localhost", "127.0.0.1", "::1"} <= _hosts(local)
+    away = attrs.evolve(
+        config, server=attrs.evolve(config.server, public_url="https://wit.example:8443")
+    )
+    assert _hosts(away) == {"wit.example"}

@@ -147,11 +147,18 @@ def test_entries_behind_the_end(look: Any) -> None:
         look(gzip.compress(raw + b"\0" * 512 + head.tobuf() + b"\0" * 1024))
 
 
-@pytest.mark.parametrize(
-    "data",
-    [b"", b"hello", TEXT, gzip.compress(b""), gzip.compress(b"hello" * 500),
-     package_tarball(PACKAGE)[:-20], package_tarball(PACKAGE) + b"garbage"],
-)  # fmt: skip
+NO_TARBALLS = {
+    "nothing": b"",
+    "a word": b"hello",
+    "JSON": TEXT,
+    "nothing packed": gzip.compress(b""),
+    "words packed": gzip.compress(b"hello" * 500),
+    "cut off": package_tarball(PACKAGE)[:-20],
+    "more behind it": package_tarball(PACKAGE) + b"garbage",
+}
+
+
+@pytest.mark.parametrize("data", NO_TARBALLS.values(), ids=NO_TARBALLS)
 def test_what_is_no_tarball(look: Any, data: bytes) -> None:
     with pytest.raises(Invalid):
         look(data)

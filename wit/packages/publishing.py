@@ -40,6 +40,8 @@ from wit.packages.tarballs import inspect
 from wit.runtime import Runtime
 from wit.streams import ByteSource
 
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
 INSPECTIONS = 2
 """Tarballs that are looked into at once: each needs a thread, perhaps for long."""
 
@@ -331,7 +333,9 @@ def _text(value: Any) -> str | None:
 
 
 def _hosts(config: Config) -> frozenset[str]:
-    """The names under which people know this site."""
+    """The names under which people know this site. A site on one's own machine has several."""
     addresses = (config.public_url, *config.accounts.trusted_origins)
     hosts = {urlsplit(address).hostname for address in addresses} | {config.ssh.public_host}
+    if hosts & LOOPBACK:
+        hosts |= LOOPBACK
     return frozenset(host.lower() for host in hosts if host)
