@@ -102,6 +102,8 @@ class Request(server.Request):
     body: Body
     actor_name: str = ""
     """For the access log."""
+    limit_headers: bytes = b""
+    """Header lines of the answer that say what the caller's rate limit leaves."""
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
@@ -139,9 +141,10 @@ class Request(server.Request):
     def common_headers(self) -> bytes:
         """What every answer carries, as header lines."""
         is_page = self.responseHeaders.hasHeader(b"Content-Security-Policy")
-        return b"%b%bX-Request-Id: %b\r\nX-Trace-Id: %b\r\n%b" % (
+        return b"%b%b%bX-Request-Id: %b\r\nX-Trace-Id: %b\r\n%b" % (
             self._context.static_headers,
             b"" if is_page else NO_PAGE,
+            self.limit_headers,
             self.request_id.encode(),
             self.trace_id.encode(),
             self._context.cors.headers(self.requestHeaders, self.path),

@@ -34,11 +34,10 @@ def announce(request: Request, preset: str, verdict: Verdict) -> None:
     if not verdict.limit:
         return
     left, until = verdict.remaining, verdict.reset_after
-    for name, value in (
-        (b"X-RateLimit-Limit", f"{verdict.limit}"),
-        (b"X-RateLimit-Remaining", f"{left}"),
-        (b"X-RateLimit-Reset", f"{verdict.reset}"),
-        (b"RateLimit-Policy", f'"{preset}";q={verdict.limit};w={verdict.window}'),
-        (b"RateLimit", f'"{preset}";r={left};t={until}'),
-    ):
-        request.setHeader(name, value.encode())
+    request.limit_headers = (
+        f"X-RateLimit-Limit: {verdict.limit}\r\n"
+        f"X-RateLimit-Remaining: {left}\r\n"
+        f"X-RateLimit-Reset: {verdict.reset}\r\n"
+        f'RateLimit-Policy: "{preset}";q={verdict.limit};w={verdict.window}\r\n'
+        f'RateLimit: "{preset}";r={left};t={until}\r\n'
+    ).encode()
