@@ -179,7 +179,8 @@ def taken() -> Iterator[str]:
 def test_a_taken_port(tmp_path: Path, taken: str) -> None:
     data, log = str(tmp_path / "data"), tmp_path / "log"
     free = "tcp:0:interface=127.0.0.1"
-    reason = fails(twistd("--data-dir", data, "--http", taken, "--ssh", free), log)
+    loud = {"WIT_LOG_LEVEL": "debug"}
+    reason = fails(twistd("--data-dir", data, "--http", taken, "--ssh", free), log, loud)
     assert f"cannot listen on {taken}" in reason and "Address already in use" in reason
     assert re.search(r"Port \d+ Closed", log.read_text()), "SSH was stopped again"
     reason = fails(twistd("--data-dir", data, "--http", free, "--ssh", taken), log)

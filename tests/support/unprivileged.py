@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import attrs
@@ -39,12 +40,15 @@ class Unprivileged:
         }
 
 
+_NUMBERS = count()
+
+
 @contextmanager
 def new_user() -> Iterator[Unprivileged]:
     """One that nobody else uses; skips if this is not root's process."""
     if os.geteuid() != 0:
         pytest.skip("only root can make the user; whoever runs this is an ordinary one already")
-    name = f"wit-test-{os.getpid()}"
+    name = f"wit-test-{os.getpid()}-{next(_NUMBERS)}"
     folder = Path(f"/var/tmp/{name}")
     subprocess.run(["useradd", "--no-create-home", "--no-user-group", name], check=True)
     try:
