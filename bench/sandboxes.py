@@ -36,18 +36,16 @@ LIMITS = ("--network", "none", "--memory", "2g", "--cpus", "1", "--pids-limit", 
 """Of a container, as a sandbox has them."""
 
 
-def sandboxes(b: Bench) -> list[Result]:
+def sandboxes(b: Bench) -> Iterator[Result]:
     engine = shared_engine("docker")
     folder = b.fresh()
     folder.mkdir()
     with driving(folder, engine) as driver:
-        return [
-            *starts(driver, engine, b.rounds * 4),
-            *execs(driver, engine, b.rounds * 4),
-            *growth(driver),
-            at_once(driver),
-            *checkouts(b),
-        ]
+        yield from starts(driver, engine, b.rounds * 4)
+        yield from execs(driver, engine, b.rounds * 4)
+        yield from growth(driver)
+        yield at_once(driver)
+        yield from checkouts(b)
 
 
 class Driver:

@@ -18,7 +18,7 @@ from bench.peers import free_port, wait_for_port
 BIN = Path(sys.executable).parent
 UNLIMITED = {
     f"WIT_LIMITS_{name}": "0"
-    for name in ("STANDARD", "STANDARD_ANONYMOUS", "AUTH", "API", "API_ANONYMOUS")
+    for name in ("STRICT", "STANDARD", "STANDARD_ANONYMOUS", "AUTH", "API", "API_ANONYMOUS")
 } | {f"WIT_ACCOUNTS_{name}_PER_MINUTE": "100000" for name in ("FAILURES", "ATTEMPTS")}
 """One client stands for many: how often it may ask is not what is measured."""
 OWNER = "bench"
