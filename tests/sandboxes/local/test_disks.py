@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,18 @@ def test_an_image_that_was_not_unmounted_is_checked(tmp_path: Path) -> None:
     assert not is_clean(image)
     disks.make(tmp_path, 32 * MIB)
     assert is_clean(image)
+
+
+def test_many_at_once_that_want_the_first_of_its_size(tmp_path: Path) -> None:
+    if missing := missing_programs():
+        pytest.skip(missing)
+    disks = Disks("image", tmp_path / "templates")
+    folders = [tmp_path / str(number) for number in range(8)]
+    for folder in (tmp_path / "templates", *folders):
+        folder.mkdir()
+    with ThreadPoolExecutor(len(folders)) as pool:
+        images = [
+            Path(disk["path"]) for disk in pool.map(lambda f: disks.make(f, 64 * MIB), folders)
+        ]
+    assert all(is_clean(image) and image.stat().st_size == 64 * MIB for image in images)
+    assert len({image.read_bytes() for image in images}) == 1

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 
 import attrs
 
@@ -38,6 +39,7 @@ class Disks:
 
     kind: str
     templates: Path
+    _making: Lock = attrs.field(factory=Lock, init=False, eq=False, repr=False)
 
     def make(self, folder: Path, size: int) -> Disk:
         """The disk of a sandbox that has ``folder``; made unless it is there.
@@ -66,8 +68,9 @@ class Disks:
                 _run("e2fsck", "-fp", str(image), fine=(0, 1))
             return
         template = self.templates / f"{size}.img"
-        if not template.exists():
-            make_image(template, size)
+        with self._making:  # many may want the first of its size
+            if not template.exists():
+                make_image(template, size)
         copy_sparse(template, image)
 
 
