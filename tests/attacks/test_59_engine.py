@@ -82,9 +82,8 @@ def test_setuid_programs_make_nobody_root(box: Box, run: Run) -> None:
 
 def test_processes_of_the_host_are_not_there(box: Box, run: Run) -> None:
     assert Path(f"/proc/{os.getpid()}/status").exists()
-    assert run(box.sh("cat /proc/[0-9]*/comm | sort -u")).split() == [
-        *("cat", "docker-init", "sh", "sleep", "sort"),
-    ]
+    seen = run(box.sh("names=$(cat /proc/[0-9]*/comm); echo $names")).split()
+    assert sorted(set(seen)) == ["cat", "docker-init", "sh", "sleep"]
 
 
 def test_input_for_the_terminal_outside(box: Box, run: Run) -> None:
